@@ -1,0 +1,321 @@
+"""Settings of AirVantage Keys: one file, every value from an environment variable, safe when empty.
+
+The README lists each variable; `tests/test_settings.py` holds the two lists together. A value that cannot
+be right stops the start with one sentence instead of failing at the first request.
+"""
+
+import ipaddress
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+
+def _flag(name: str, *, default: bool) -> bool:
+    value = env.str(name, "on" if default else "off").lower()
+    if value not in ("1", "true", "yes", "on", "0", "false", "no", "off", ""):
+        raise ImproperlyConfigured(f"{name} must be on or off, not {value!r}.")
+    return value in ("1", "true", "yes", "on")
+
+
+def _number(name: str, *, default: int, least: int) -> int:
+    text = env.str(name, "") or str(default)
+    if not text.isdecimal() or int(text) < least:
+        raise ImproperlyConfigured(f"{name} must be a whole number from {least} upwards, not {text!r}.")
+    return int(text)
+
+
+def _address(name: str, default: str, parse: Callable[..., dict[str, Any]], example: str) -> dict[str, Any]:
+    # The address is not shown again: it can hold a password.
+    problem = ImproperlyConfigured(f"{name} must be an address such as {example}.")
+    try:
+        parsed = parse(name, default=default)
+    except (ImproperlyConfigured, ValueError):
+        raise problem from None
+    # An unknown scheme comes back as it is, or as nothing.
+    if not any("." in parsed.get(key, "") for key in ("ENGINE", "BACKEND", "EMAIL_BACKEND")):
+        raise problem
+    return parsed
+
+
+# --- Where we are -----------------------------------------------------------------------------------------
+
+DEBUG = _flag("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY", default="debug-only-not-a-secret" if DEBUG else "")
+if not SECRET_KEY:
+    raise ImproperlyConfigured("SECRET_KEY is not set. script/server makes one; in production set your own.")
+
+# The public origin: the OAuth issuer, every absolute link, and what decides on secure cookies and HSTS.
+BASE_URL = env.str("BASE_URL", default=f"http://{env.str('HOST', '127.0.0.1')}:{env.str('PORT', '8000')}")
+_base = urlsplit(BASE_URL)
+if _base.scheme not in ("http", "https") or not _base.hostname or f"{_base.scheme}://{_base.netloc}" != BASE_URL:
+    raise ImproperlyConfigured(f"BASE_URL must be an origin such as https://keys.example.com, not {BASE_URL!r}.")
+HTTPS = _base.scheme == "https"
+
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[_base.hostname])
+CSRF_TRUSTED_ORIGINS = [BASE_URL]
+# How many proxies of ours stand in front and append to X-Forwarded-For; 0 trusts the connection alone.
+TRUSTED_PROXIES = _number("TRUSTED_PROXIES", default=0, least=0)
+if TRUSTED_PROXIES:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+ROOT_URLCONF = "airvantage_keys.urls"
+WSGI_APPLICATION = "airvantage_keys.wsgi.application"
+APPEND_SLASH = True
+
+# --- What we are made of ----------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    # First, so that profiles.admin can take its admin pages away again.
+    "oauth2_provider",
+    "profiles",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "django_htmx",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "airvantage_keys.middleware.security_headers",
+    # Everything under /api and /.well-known is answered here: no session, cookie, CSRF, message or htmx.
+    "airvantage_keys.middleware.api_without_session",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- Data -------------------------------------------------------------------------------------------------
+
+DATABASES = {
+    "default": _address(
+        "DATABASE_URL", f"sqlite:///{BASE_DIR / 'var' / 'db.sqlite3'}", env.db, "postgres://user:password@host/name"
+    )
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+_database = DATABASES["default"]
+_database["CONN_MAX_AGE"] = _number("CONN_MAX_AGE", default=600, least=0)
+_database["CONN_HEALTH_CHECKS"] = True
+if _database["ENGINE"] == "django.db.backends.sqlite3":
+    _database.setdefault("OPTIONS", {}).update(
+        # Take the write lock at BEGIN: a transaction that reads first and writes later can otherwise fail
+        # with "database is locked" however long it is ready to wait.
+        transaction_mode="IMMEDIATE",
+        timeout=20,
+        # FULL, not NORMAL: a revocation that was answered must survive a power cut.
+        init_command="PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+    )
+
+elif _database["ENGINE"] == "django.db.backends.postgresql":
+    # Statements that come again are planned once a connection: the token path's cost the database a third then.
+    # Behind pgbouncer this needs its max_prepared_statements (1.21 and later).
+    _database.setdefault("OPTIONS", {}).update(server_side_binding=True, prepare_threshold=5)
+
+# Shared by all server processes, so that limits hold across them: the database, or Redis.
+CACHES = {"default": _address("CACHE_URL", "dbcache://cache", env.cache, "redis://host:6379/0")}
+# More than the counters of `profiles.limits`, so that none is thrown out before its minute is over.
+CACHES["default"].setdefault("OPTIONS", {"MAX_ENTRIES": 50_000} if "Redis" not in CACHES["default"]["BACKEND"] else {})
+
+# --- Signing in -------------------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "profiles.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2SHA1PasswordHasher",
+    # Last, so that no password is ever stored with it; it is here so that client secrets can be checked.
+    "profiles.credentials.ClientSecretHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 15}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "profile"
+LOGOUT_REDIRECT_URL = "account_login"
+
+ACCOUNT_ADAPTER = "profiles.accounts.AccountAdapter"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
+# Accounts are made by administrators, who vouch for the address.
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = _base.scheme
+ACCOUNT_SESSION_REMEMBER = False
+# A key is created, regenerated or deleted only by someone who proved their password this recently (seconds).
+ACCOUNT_REAUTHENTICATION_TIMEOUT = _number("REAUTHENTICATION_TIMEOUT", default=15 * 60, least=0)
+
+RATE_LIMITS = _flag("RATE_LIMITS", default=True)
+# Failed client authentications in a minute, after which further failures are answered with 429.
+CLIENT_FAILURES_PER_MINUTE = _number("CLIENT_FAILURES_PER_MINUTE", default=20, least=1)
+ADDRESS_FAILURES_PER_MINUTE = _number("ADDRESS_FAILURES_PER_MINUTE", default=60, least=1)
+ACCOUNT_RATE_LIMITS = (
+    {"login": "30/m/ip", "login_failed": "10/m/ip,5/5m/key", "reauthenticate": "10/m/user,30/m/ip"}
+    if RATE_LIMITS
+    else False
+)
+
+SESSION_ENGINE = "airvantage_keys.sessions"
+SESSION_COOKIE_AGE = _number("SESSION_COOKIE_AGE", default=12 * 60 * 60, least=60)
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "session"
+CSRF_COOKIE_NAME = "__Host-csrf" if HTTPS else "csrf"
+CSRF_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "profiles.views.csrf_failure"
+
+# --- OAuth ------------------------------------------------------------------------------------------------
+
+OAUTH2_PROVIDER_APPLICATION_MODEL = "profiles.OAuthApplication"
+OAUTH2_PROVIDER_ACCESS_TOKEN_MODEL = "profiles.AccessToken"  # noqa: S105 - a model's name
+OAUTH2_PROVIDER = {
+    "ACCESS_TOKEN_EXPIRE_SECONDS": _number("ACCESS_TOKEN_EXPIRE_SECONDS", default=3600, least=1),
+    "CLIENT_ID_GENERATOR_CLASS": "profiles.credentials.ClientIdGenerator",
+    "CLIENT_SECRET_GENERATOR_CLASS": "profiles.credentials.ClientSecretGenerator",
+    "CLIENT_SECRET_HASHER": "sha256_client_secret",
+    "ACCESS_TOKEN_GENERATOR": "profiles.credentials.oauthlib_access_token",
+    "SCOPES_BACKEND_CLASS": "profiles.rights.RightsScopes",
+    "ALLOWED_REDIRECT_URI_SCHEMES": ["https"],
+    "REFRESH_TOKEN_REUSE_PROTECTION": True,
+    # RFC 9700 in full, also for what is not mounted here: the deploy check asks for it.
+    "COMPLIANT_BCP_RFC9700_IMPLICIT_GRANT": True,
+    "COMPLIANT_BCP_RFC9700_PASSWORD_GRANT": True,
+    "COMPLIANT_BCP_RFC9700_PKCE_METHOD": True,
+    "COMPLIANT_BCP_RFC9700_ACCESS_TOKEN_TRANSPORT": True,
+    "COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS": True,
+    "COMPLIANT_BCP_RFC9700_TOKEN_STORAGE": True,
+    "COMPLIANT_BCP_RFC9700_REFRESH_TOKEN": True,
+    "COMPLIANT_BCP_RFC9700_REDIRECT_URI_SCHEME": True,
+    "COMPLIANT_BCP_RFC9700_REDIRECT_URI_MATCHING": True,
+    "COMPLIANT_BCP_RFC9700_PKCE_REQUIRED": True,
+}
+# The toolkit wants access and refresh tokens swapped together, because they point at each other. Ours has no
+# pointer to a refresh token (the client-credentials grant has none), so there is no circle to break.
+SILENCED_SYSTEM_CHECKS = ["oauth2_provider.W011"]
+
+# --- Pages ------------------------------------------------------------------------------------------------
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = BASE_DIR / "var" / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+WHITENOISE_USE_FINDERS = DEBUG
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English")]
+USE_I18N = True
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+# --- What a visitor's browser is told ---------------------------------------------------------------------
+
+SECURE_SSL_REDIRECT = HTTPS
+# For people only: a program that sent its credentials in clear must not be helped to go on doing so.
+SECURE_REDIRECT_EXEMPT = [r"^api/", r"^\.well-known/", r"^livez$", r"^readyz$"]
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+X_FRAME_OPTIONS = "DENY"
+
+# --- Mail and logs ----------------------------------------------------------------------------------------
+
+vars().update(_address("EMAIL_URL", "consolemail://", env.email, "smtp+tls://user:password@host:587"))
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="AirVantage Keys <no-reply@localhost>")
+# Seconds to wait for each answer of the mail server.
+EMAIL_TIMEOUT = _number("EMAIL_TIMEOUT", default=10, least=1)
+EMAIL_SUBJECT_PREFIX = ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
+}
+
+# --- What is refused ----------------------------------------------------------------------------------------
+# Each value may be right by itself, but not where the site is: refused here, so that neither the server nor any command
+# runs with it. `SECRET_KEY=short` does for plain http, which is for loopback; https is taken for production.
+
+# How many machines serve this site. Nothing here can find that out, so whoever adds the second one has to say it.
+SERVER_HOSTS = _number("SERVER_HOSTS", default=1, least=1)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+if DEBUG and (HTTPS or not all(map(_is_loopback, [_base.hostname, env.str("HOST", "localhost"), *ALLOWED_HOSTS]))):
+    raise ImproperlyConfigured(
+        "DEBUG must be off where others can reach the site, which BASE_URL, HOST or ALLOWED_HOSTS allow: its error "
+        "pages show data and settings."
+    )
+# Repetition shortens when it is compressed; fifty random digits are still above this.
+if HTTPS and (len(SECRET_KEY) < 50 or len(zlib.compress(SECRET_KEY.encode(), 9)) < 36):
+    raise ImproperlyConfigured(
+        "SECRET_KEY must be 50 random characters or more when BASE_URL is https: it signs sessions and the links that "
+        "set passwords."
+    )
+if HTTPS and "*" in ALLOWED_HOSTS:
+    raise ImproperlyConfigured(
+        "ALLOWED_HOSTS must be names, not '*', when BASE_URL is https: the links in mails take the name that was asked "
+        "for."
+    )
+if SERVER_HOSTS > 1 and _database["ENGINE"] == "django.db.backends.sqlite3":
+    raise ImproperlyConfigured(
+        "DATABASE_URL must be postgres://... when SERVER_HOSTS is 2 or more: hosts cannot share a SQLite file."
+    )
+if (HTTPS or SERVER_HOSTS > 1) and CACHES["default"]["BACKEND"].endswith((".LocMemCache", ".DummyCache")):
+    raise ImproperlyConfigured(
+        "CACHE_URL must be redis://... or unset when BASE_URL is https or SERVER_HOSTS is 2 or more: limits kept in "
+        "the memory of one process do not hold for the others."
+    )

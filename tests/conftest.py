@@ -1,0 +1,160 @@
+"""The cast: a user, somebody else of the same company, an administrator, a key, a token."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import Client
+
+from profiles import keys, limits, notices, tokens
+from profiles.http import Origin
+from profiles.models import AccessProfile, Company, KeyEvent, OAuthApplication, User
+
+from .server import Server, postgres_url, running, sqlite_url
+
+pytest_plugins = ["tests.browser"]
+
+PASSWORD = "correct horse battery staple"
+
+
+def pytest_configure() -> None:
+    # Passwords only: their slowness is Django's business. Client secrets keep their real hasher.
+    settings.PASSWORD_HASHERS = [
+        "django.contrib.auth.hashers.MD5PasswordHasher",
+        *settings.PASSWORD_HASHERS[-1:],
+    ]
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """A key and its secret, as they stand on the page that made them."""
+
+    key: OAuthApplication
+    secret: str
+
+    @property
+    def client_id(self) -> str:
+        return self.key.client_id
+
+    @property
+    def basic(self) -> str:
+        """The Authorization header by which a client shows them."""
+        return basic(self.client_id, self.secret)
+
+
+def basic(client_id: str, secret: str) -> str:
+    return "Basic " + base64.b64encode(f"{client_id}:{secret}".encode()).decode()
+
+
+def make_key(owner: User) -> KeyPair:
+    return KeyPair(*keys.create(owner=owner, origin=Origin(actor=owner, via=KeyEvent.Via.PAGE)))
+
+
+def make_token(pair: KeyPair, scope: str = "inherit") -> str:
+    issued = tokens.issue(client_id=pair.client_id, secret=pair.secret, scope=scope)
+    assert issued is not None
+    return issued.token
+
+
+@pytest.fixture(autouse=True)
+def _fresh_process() -> None:
+    """What a process remembers between requests must not pass from test to test: the database forgets, too."""
+    tokens._noted.clear()
+    limits._reached.clear()
+
+
+class _AtOnce(Executor):
+    """Runs what it is given before it returns."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(fn(*args, **kwargs))
+        return done
+
+
+@pytest.fixture(autouse=True)
+def _mails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mails to owners go out when their change is committed, and not into the next test."""
+    monkeypatch.setattr(notices, "_mailers", _AtOnce())
+
+
+@pytest.fixture
+def company(db) -> Company:
+    return Company.objects.create(name="Fleet Ltd")
+
+
+@pytest.fixture
+def access_profile(db) -> AccessProfile:
+    return AccessProfile.objects.create(name="Operator", rights=["accountNetwork.users.view", "entities.systems.view"])
+
+
+@pytest.fixture
+def user(company: Company, access_profile: AccessProfile) -> User:
+    return User.objects.create_user(
+        "user@example.com", PASSWORD, name="Uma User", company=company, access_profile=access_profile
+    )
+
+
+@pytest.fixture
+def other_user(company: Company, access_profile: AccessProfile) -> User:
+    return User.objects.create_user(
+        "other@example.com", PASSWORD, name="Otto Other", company=company, access_profile=access_profile
+    )
+
+
+@pytest.fixture
+def admin_user(db) -> User:
+    return User.objects.create_superuser("admin@example.com", PASSWORD, name="Ada Admin")
+
+
+@pytest.fixture
+def key(user: User) -> KeyPair:
+    """The key of `user`."""
+    return make_key(user)
+
+
+@pytest.fixture
+def token(key: KeyPair) -> str:
+    """A live access token of `user`, with all their rights."""
+    return make_token(key)
+
+
+def sign_in(client: Client, user: User) -> Client:
+    """Sign in as a person does, so that the session knows when the password was given."""
+    response = client.post("/accounts/login/", {"login": user.email, "password": PASSWORD})
+    assert response.status_code == 302, response.content.decode()
+    return client
+
+
+@pytest.fixture
+def signed_in(client: Client, user: User) -> Client:
+    """A browser in which `user` has just signed in."""
+    return sign_in(client, user)
+
+
+@pytest.fixture(scope="session")
+def sqlite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The running site on SQLite."""
+    folder = tmp_path_factory.mktemp("sqlite")
+    with running(folder, sqlite_url(folder)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The running site on PostgreSQL."""
+    with postgres_url() as url, running(tmp_path_factory.mktemp("postgres"), url) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def server(request: pytest.FixtureRequest) -> Server:
+    """The running site, on each database in turn."""
+    running_server: Server = request.getfixturevalue(f"{request.param}_server")
+    return running_server
