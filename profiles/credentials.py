@@ -1,0 +1,147 @@
+"""The three credentials: their formats, how they are made, and the one digest under which they are kept.
+
+    Client ID      32 lower-case hex characters                                      (128 bits)
+    Secret key     avs_ + 43 base62 characters + 6 base62 characters of CRC32        (256 bits)
+    Access token   avt_ + the same                                                   (256 bits)
+
+The CRC32 covers all that stands before it, prefix included. It tells a mistyped or truncated credential from
+a wrong one without a look at the database, and lets secret scanners drop false finds. Only `[A-Za-z0-9_]` is
+used, so that form-encoding, HTTP Basic and shells never change a credential (RFC 6749 section 2.3.1).
+"""
+
+import hashlib
+import re
+import secrets
+import string
+from typing import Any
+from zlib import crc32
+
+from django.contrib.auth.hashers import BasePasswordHasher
+from django.utils.crypto import constant_time_compare
+from oauth2_provider.generators import BaseHashGenerator
+
+SECRET_PREFIX = "avs_"  # noqa: S105 - published, not secret
+TOKEN_PREFIX = "avt_"  # noqa: S105 - published, not secret
+
+CLIENT_ID_PATTERN = r"[0-9a-f]{32}"
+SECRET_PATTERN = SECRET_PREFIX + r"[0-9A-Za-z]{49}"
+TOKEN_PATTERN = TOKEN_PREFIX + r"[0-9A-Za-z]{49}"
+
+_BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_BODY, _CHECKSUM = 43, 6  # 62**43 > 2**256 and 62**6 > 2**32
+
+_is_client_id = re.compile(CLIENT_ID_PATTERN).fullmatch
+_is_secret = re.compile(SECRET_PATTERN).fullmatch
+_is_token = re.compile(TOKEN_PATTERN).fullmatch
+
+
+def new_client_id() -> str:
+    return secrets.token_hex(16)
+
+
+def new_secret() -> str:
+    return _new(SECRET_PREFIX)
+
+
+def new_token() -> str:
+    return _new(TOKEN_PREFIX)
+
+
+def is_client_id(text: str) -> bool:
+    return _is_client_id(text) is not None
+
+
+def is_secret(text: str) -> bool:
+    """Whether this can be a secret at all: its form and its checksum are right."""
+    return _is_secret(text) is not None and _checksum_holds(text)
+
+
+def is_token(text: str) -> bool:
+    """Whether this can be an access token at all: its form and its checksum are right."""
+    return _is_token(text) is not None and _checksum_holds(text)
+
+
+def digest(credential: str) -> str:
+    """The SHA-256 of a secret or token, 64 hex characters: the form in which tokens are stored.
+
+    Plain, because 256 random bits cannot be guessed, however fast the hash (ASVS 6.5.2, 11.4.2).
+    """
+    return hashlib.sha256(credential.encode()).hexdigest()
+
+
+def stored_secret(secret: str) -> str:
+    """The form in which a secret is stored, `sha256_client_secret$$<digest>`: the hasher's encoding below."""
+    return f"{ClientSecretHasher.algorithm}$${digest(secret)}"
+
+
+def hint(secret: str) -> str:
+    """The last four characters, by which an owner can tell two secrets apart. They are of the checksum only."""
+    return secret[-4:]
+
+
+def _new(prefix: str) -> str:
+    text = prefix + _base62(secrets.randbits(256), _BODY)
+    return text + _checksum(text)
+
+
+def _checksum(text: str) -> str:
+    return _base62(crc32(text.encode()), _CHECKSUM)
+
+
+def _checksum_holds(text: str) -> bool:
+    return _checksum(text[:-_CHECKSUM]) == text[-_CHECKSUM:]
+
+
+def _base62(number: int, length: int) -> str:
+    digits = []
+    for _ in range(length):
+        number, digit = divmod(number, 62)
+        digits.append(_BASE62[digit])
+    return "".join(reversed(digits))
+
+
+class ClientSecretHasher(BasePasswordHasher):
+    """Django's face of `stored_secret`, for the toolkit's code; for client secrets, never for passwords."""
+
+    algorithm = "sha256_client_secret"
+
+    def salt(self) -> str:
+        return ""
+
+    def encode(self, password: str, salt: str) -> str:
+        return stored_secret(password)
+
+    def verify(self, password: str, encoded: str) -> bool:
+        return constant_time_compare(encoded, stored_secret(password))
+
+    def decode(self, encoded: str) -> dict[str, str]:
+        algorithm, salt, hash_ = encoded.split("$", 2)
+        return {"algorithm": algorithm, "salt": salt, "hash": hash_}
+
+    def safe_summary(self, encoded: str) -> dict[Any, Any]:
+        return {"algorithm": self.algorithm}
+
+    def must_update(self, encoded: str) -> bool:
+        return False
+
+    def harden_runtime(self, password: str, encoded: str) -> None:
+        """Nothing to do: the time this takes does not depend on what is stored."""
+
+
+class ClientIdGenerator(BaseHashGenerator):
+    """The toolkit's hook for Client IDs."""
+
+    def hash(self) -> str:
+        return new_client_id()
+
+
+class ClientSecretGenerator(BaseHashGenerator):
+    """The toolkit's hook for secrets."""
+
+    def hash(self) -> str:
+        return new_secret()
+
+
+def oauthlib_access_token(*_: object) -> str:
+    """oauthlib's hook for access tokens."""
+    return new_token()

@@ -1,0 +1,69 @@
+"""What a request tells about the one who sends it."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from .models import KeyEvent
+
+if TYPE_CHECKING:
+    from django_htmx.middleware import HtmxDetails
+
+    from .models import User
+
+USER_AGENT_LENGTH = 200
+
+
+class UserRequest(HttpRequest):
+    """A request of a signed-in user, for type checkers."""
+
+    user: User
+    htmx: HtmxDetails
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who did something, by which door, and from where: what a key event records beside the deed."""
+
+    actor: User | None
+    via: KeyEvent.Via
+    address: str | None = None
+    user_agent: str = ""
+
+
+def origin_of(request: HttpRequest, *, via: KeyEvent.Via = KeyEvent.Via.PAGE) -> Origin:
+    """The origin of what the signed-in user of this request does."""
+    return Origin(
+        actor=request.user if request.user.is_authenticated else None,
+        via=via,
+        address=client_address(request),
+        user_agent=user_agent(request),
+    )
+
+
+def client_address(request: HttpRequest) -> str | None:
+    """The address of the client, or None where there is none (a Unix socket).
+
+    Behind N proxies of ours (`TRUSTED_PROXIES`) it is the N-th entry of X-Forwarded-For from the right: what
+    stands further left was written by the client and proves nothing (ASVS 4.1.3).
+    """
+    address = request.META.get("REMOTE_ADDR", "")
+    if settings.TRUSTED_PROXIES:
+        hops = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
+        if len(hops) >= settings.TRUSTED_PROXIES:
+            address = hops[-settings.TRUSTED_PROXIES].strip()
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        return None
+
+
+def user_agent(request: HttpRequest) -> str:
+    """The User-Agent header, made fit to store and to log: one line of printable text, not too long."""
+    text = request.META.get("HTTP_USER_AGENT", "")[:USER_AGENT_LENGTH]
+    return "".join(character if character.isprintable() else "?" for character in text)

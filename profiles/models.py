@@ -1,0 +1,347 @@
+"""Who there is (users, companies, access profiles) and what they hold (keys, access tokens, key events).
+
+One number ties them together. `User.key_version` counts the changes ever made to a user's key. Every form of
+the page and every access token carries the version under which it was made and is worth nothing under
+another. So a change of the key ends all tokens and all open forms by adding one to one row, whatever their
+number, and no moment exists at which the old ones are still good and the change is already visible.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, ClassVar, Self
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.models import PermissionsMixin
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models.functions import Lower
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from oauth2_provider.models import (
+    AbstractAccessToken,
+    AbstractApplication,
+    ApplicationManager,
+    ClientSecretField,
+    TokenChecksumField,
+)
+
+from . import credentials, rights
+
+
+def new_uid() -> str:
+    """The public name of a user, company or access profile: 32 lower-case hex characters, never used again."""
+    return uuid.uuid4().hex
+
+
+def validate_rights(value: object) -> None:
+    """Refuse anything but a list of rights out of the catalogue."""
+    if not isinstance(value, list) or not all(isinstance(right, str) for right in value):
+        raise ValidationError(_("The rights are a list of names."))
+    if unknown := sorted(set(value) - rights.ALL_RIGHTS):
+        raise ValidationError(_("No such right: %(names)s."), params={"names": ", ".join(unknown)})
+
+
+class Company(models.Model):
+    """The tenant a user belongs to."""
+
+    uid = models.CharField(_("uid"), max_length=32, unique=True, default=new_uid, editable=False)
+    name = models.CharField(_("name"), max_length=150, unique=True)
+
+    class Meta:
+        verbose_name = _("company")
+        verbose_name_plural = _("companies")
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AccessProfile(models.Model):
+    """A named set of rights that an administrator gives to users."""
+
+    uid = models.CharField(_("uid"), max_length=32, unique=True, default=new_uid, editable=False)
+    name = models.CharField(_("name"), max_length=150, unique=True)
+    rights = models.JSONField(_("rights"), default=list, blank=True, validators=[validate_rights])
+
+    class Meta:
+        verbose_name = _("access profile")
+        verbose_name_plural = _("access profiles")
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class UserManager(BaseUserManager["User"]):
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
+        """Make a user who signs in with `email`; without a password only an invitation can open the account."""
+        if not email:
+            raise ValueError("A user needs an e-mail address.")
+        user = self.model(email=email, **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
+        return self.create_user(email, password, **{"is_staff": True, "is_superuser": True, **fields})
+
+    def get_by_natural_key(self, username: str | None) -> User:
+        return self.get(email=(username or "").lower())
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """A person, who signs in by e-mail address."""
+
+    uid = models.CharField(_("uid"), max_length=32, unique=True, default=new_uid, editable=False)
+    email = models.EmailField(_("e-mail address"), unique=True)
+    name = models.CharField(_("name"), max_length=150)
+    job_title = models.CharField(_("job title"), max_length=150, blank=True)
+    phone_number = models.CharField(
+        _("phone number"),
+        max_length=20,
+        blank=True,
+        validators=[
+            RegexValidator(
+                # \Z and ASCII digits: `$` would let a line break through, `\d` other scripts' digits.
+                r"^(\+[1-9])[0-9]{0,18}\Z",
+                _("Write the number in its international form, such as +33123456789."),
+            )
+        ],
+        help_text=_("International form, such as +33123456789."),
+    )
+    country = models.CharField(_("country"), max_length=100, blank=True)
+    picture = models.FileField(_("picture"), upload_to="pictures/", blank=True, editable=False)
+    company = models.ForeignKey(
+        Company, models.PROTECT, null=True, blank=True, related_name="users", verbose_name=_("company")
+    )
+    access_profile = models.ForeignKey(
+        AccessProfile,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="users",
+        verbose_name=_("access profile"),
+    )
+    is_active = models.BooleanField(
+        _("active"), default=True, help_text=_("Without it, neither the user nor their key gets in.")
+    )
+    is_staff = models.BooleanField(_("staff"), default=False, help_text=_("Opens the admin site."))
+    date_joined = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+    key_version = models.PositiveBigIntegerField(_("key version"), default=0, editable=False)
+
+    USERNAME_FIELD = "email"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = ["name"]
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    class Meta:
+        verbose_name = _("user")
+        verbose_name_plural = _("users")
+        ordering = ("email",)
+        constraints = (models.UniqueConstraint(Lower("email"), name="user_email_unique_in_any_case"),)
+
+    def __str__(self) -> str:
+        return self.email
+
+    @classmethod
+    def normalize_username(cls, username: str) -> str:
+        return super().normalize_username(username).lower()
+
+    def clean(self) -> None:
+        super().clean()
+        self.email = self.email.lower()
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save all but `key_version`, which `keys` alone counts.
+
+        A copy of it that was read a moment ago must not be written back: it would revive the tokens that a change
+        of the key in between has ended.
+        """
+        self.email = self.email.lower()
+        if not self._state.adding and kwargs.get("update_fields") is None:
+            loaded = {field.attname for field in self._meta.concrete_fields} - self.get_deferred_fields()
+            kwargs["update_fields"] = loaded - {self._meta.pk.attname, "key_version"}
+        super().save(*args, **kwargs)
+
+    def get_full_name(self) -> str:
+        return self.name
+
+    def get_short_name(self) -> str:
+        return self.name
+
+    @property
+    def rights(self) -> frozenset[str]:
+        """What the access profile allows at this moment."""
+        profile = self.access_profile
+        return rights.ALL_RIGHTS.intersection(profile.rights) if profile else frozenset()
+
+
+class OAuthApplication(AbstractApplication):
+    """The key: one OAuth client of one owner, for the client-credentials grant alone.
+
+    The toolkit's application model, made to hold nothing else. The rules of its life are in `keys`.
+    """
+
+    user = models.OneToOneField(User, models.CASCADE, related_name="key", verbose_name=_("owner"))
+    client_id = models.CharField(
+        _("Client ID"), max_length=32, unique=True, default=credentials.new_client_id, editable=False
+    )
+    client_secret = ClientSecretField(max_length=128, editable=False)
+    client_type = models.CharField(
+        max_length=32,
+        choices=AbstractApplication.CLIENT_TYPES,
+        default=AbstractApplication.CLIENT_CONFIDENTIAL,
+        editable=False,
+    )
+    authorization_grant_type = models.CharField(
+        max_length=44,
+        choices=AbstractApplication.GRANT_TYPES,
+        default=AbstractApplication.GRANT_CLIENT_CREDENTIALS,
+        editable=False,
+    )
+    secret_hint = models.CharField(max_length=4, editable=False)
+    secret_created = models.DateTimeField(_("secret created"), editable=False)
+    last_used = models.DateTimeField(_("last used"), null=True, editable=False)
+    last_used_address = models.GenericIPAddressField(_("last used from"), null=True, editable=False)
+    last_used_agent = models.CharField(_("last used by"), max_length=200, editable=False)
+
+    objects: ClassVar[ApplicationManager] = ApplicationManager()
+
+    class Meta:
+        verbose_name = _("key")
+        verbose_name_plural = _("keys")
+        ordering = ("-created",)
+        default_permissions = ("view",)
+        permissions = (("revoke_oauthapplication", "Can revoke keys"),)
+        constraints = (
+            models.CheckConstraint(
+                name="key_is_for_client_credentials_only",
+                condition=models.Q(
+                    client_type=AbstractApplication.CLIENT_CONFIDENTIAL,
+                    authorization_grant_type=AbstractApplication.GRANT_CLIENT_CREDENTIALS,
+                    hash_client_secret=True,
+                ),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.client_id
+
+    def natural_key(self) -> tuple[str]:
+        return (self.client_id,)
+
+    def get_absolute_url(self) -> str:
+        """Where staff see it; the toolkit's own page for applications is not mounted."""
+        return reverse("admin:profiles_oauthapplication_change", args=[self.pk])
+
+    def is_usable(self, request: object) -> bool:
+        """The toolkit's question before it issues or accepts a token: not for an owner who is inactive."""
+        return self.user.is_active
+
+
+class AccessTokenQuerySet(models.QuerySet["AccessToken"]):
+    def live(self) -> Self:
+        """The tokens that are accepted now. `tokens` has the same rule in SQL; a test holds them together."""
+        return self.filter(
+            expires__gt=timezone.now(),
+            application__user__is_active=True,
+            application__user__key_version=models.F("key_version"),
+        )
+
+
+class AccessToken(AbstractAccessToken):
+    """An access token, kept as its digest only.
+
+    Its keys to the user and the application are plain numbers for the database: a token of a deleted key finds
+    no key and is dead, so deleting a key with a million tokens deletes one row. The purge of expired tokens
+    takes the rest.
+    """
+
+    source_refresh_token = None  # the client-credentials grant has no refresh tokens (RFC 6749 section 4.4.3)
+    id_token = None  # nor ID tokens
+    resource = None  # one resource server: the API beside it
+    user = models.ForeignKey(User, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+    application = models.ForeignKey(
+        OAuthApplication, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="access_tokens"
+    )
+    token_checksum = TokenChecksumField(max_length=64, editable=False)
+    key_version = models.PositiveBigIntegerField(editable=False)
+
+    objects = AccessTokenQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("access token")
+        verbose_name_plural = _("access tokens")
+        default_permissions = ("view",)
+        constraints = (
+            # As a constraint, not as unique=True, which on PostgreSQL makes a second index to write.
+            models.UniqueConstraint(fields=("token_checksum",), name="access_token_unique_checksum"),
+        )
+        indexes = (models.Index(fields=("application", "key_version", "expires"), name="access_token_of_key"),)
+
+    def is_expired(self) -> bool:
+        """The toolkit's question before it accepts a token: also true when the key has changed since."""
+        return super().is_expired() or not AccessToken.objects.live().filter(pk=self.pk).exists()
+
+
+class KeyEventQuerySet(models.QuerySet["KeyEvent"]):
+    def update(self, **kwargs: Any) -> int:
+        raise TypeError("Key events are never changed.")
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        raise TypeError("Key events are never deleted.")
+
+
+class KeyEvent(models.Model):
+    """What happened to a key: appended, never changed.
+
+    The Client ID and the users' uids are copied, because the event outlives the key and the users. They are
+    no personal data by themselves: once a user is deleted, a uid leads nowhere.
+    """
+
+    class Action(models.TextChoices):
+        CREATED = "created", _("Key created")
+        REGENERATED = "regenerated", _("Secret key regenerated")
+        DELETED = "deleted", _("Key deleted")
+        REVOKED = "revoked", _("Key revoked by an administrator")
+        PASSWORD_REFUSED = "password_refused", _("Wrong password for a change of the key")
+
+    class Via(models.TextChoices):
+        PAGE = "page", _("My Profile")
+        ADMIN = "admin", _("Admin site")
+        COMMAND = "command", _("Command line")
+
+    time = models.DateTimeField(_("time"), default=timezone.now, db_index=True)
+    action = models.CharField(_("what"), max_length=20, choices=Action)
+    client_id = models.CharField(_("Client ID"), max_length=32, blank=True, db_index=True)
+    owner = models.ForeignKey(User, models.SET_NULL, null=True, related_name="key_events", verbose_name=_("owner"))
+    owner_uid = models.CharField(_("owner's uid"), max_length=32, db_index=True)
+    actor = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+", verbose_name=_("by"))
+    actor_uid = models.CharField(_("actor's uid"), max_length=32, blank=True)
+    via = models.CharField(_("via"), max_length=10, choices=Via)
+    address = models.GenericIPAddressField(_("address"), null=True)
+    user_agent = models.CharField(_("client"), max_length=200, blank=True)
+    reason = models.CharField(_("reason"), max_length=200, blank=True)
+
+    objects = KeyEventQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("key event")
+        verbose_name_plural = _("key events")
+        ordering = ("-id",)
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"{self.get_action_display()} · {self.client_id or self.owner_uid}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("Key events are never changed.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        raise TypeError("Key events are never deleted.")

@@ -1,0 +1,162 @@
+"""The owner is mailed what happened to their key: what, when, by whom, from where, and what to do (ASVS 6.3.7).
+
+A mail never stands in the way of what it tells about. It goes out after the commit, from a thread of its own: a mail
+server that is slow or away fails nothing, and nobody whose new secret is in the answer waits for it. What could not be
+sent is logged; the key event is what is kept. The threads are joined when the process ends, so that a command, or a
+server that is stopped, still sends what waits.
+
+No mail holds a secret, because none ever comes here.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import make_msgid
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.mail import EmailMultiAlternatives, get_connection
+from django.db import transaction
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from .models import KeyEvent
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
+logger = logging.getLogger(__name__)
+
+# Some 10 MB. Only a mail server that is away for hours, or the revocation of very many keys, gets there.
+WAITING_AT_MOST = 10_000
+
+_mailers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="notices")
+_waiting: set[Future[None]] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    subject: _StrPromise
+    effect: _StrPromise
+    # What to do with the key if this was a surprise; "" if there is no key left to do it with.
+    remedy: _StrPromise | str = ""
+
+
+WORDS = {
+    KeyEvent.Action.CREATED: Words(
+        subject=_("Your personal API access key was created"),
+        effect=_("Whoever has its Client ID and its secret key can use the API as you, with your rights."),
+        remedy=_("Delete the key; that ends every access token too:"),
+    ),
+    KeyEvent.Action.REGENERATED: Words(
+        subject=_("The secret key of your personal API access key was regenerated"),
+        effect=_(
+            "The old secret key, and every access token obtained with it, is refused from now on. The Client ID "
+            "stays the same."
+        ),
+        remedy=_("Regenerate the secret key again, or delete the key; that ends every access token too:"),
+    ),
+    KeyEvent.Action.DELETED: Words(
+        subject=_("Your personal API access key was deleted"),
+        effect=_("The key, and every access token obtained with it, is refused from now on."),
+    ),
+    KeyEvent.Action.REVOKED: Words(
+        subject=_("Your personal API access key was revoked by an administrator"),
+        effect=_("The key, and every access token obtained with it, is refused from now on."),
+    ),
+}
+
+
+def mail_owner(event: KeyEvent) -> None:
+    """Mail the owner about this event once it is committed, if it is one of `WORDS`.
+
+    Not an owner who is inactive: they can not sign in to do anything about it, their key was refused already, and who
+    reads the mailbox of somebody who has left is not known.
+    """
+    owner = event.owner
+    if event.action not in WORDS or owner is None or not owner.is_active:
+        return
+    # The address is the one on file now, whatever else this request does to it.
+    transaction.on_commit(partial(_post, owner.email, event), robust=True)
+
+
+def waiting() -> int:
+    """How many mails of this process are still to be sent."""
+    return len(_waiting)
+
+
+def _post(address: str, event: KeyEvent) -> None:
+    if len(_waiting) >= WAITING_AT_MOST:
+        logger.error("mail about key event %s not sent: too many are waiting", event.pk)
+        return
+    mail = _mailers.submit(_send, address, event)
+    _waiting.add(mail)
+    mail.add_done_callback(_waiting.discard)
+
+
+def _send(address: str, event: KeyEvent) -> None:
+    try:
+        context = _context(event)
+        EmailMultiAlternatives(
+            str(WORDS[KeyEvent.Action(event.action)].subject),
+            render_to_string("mail/key_changed.txt", context),
+            to=[address],
+            alternatives=[(render_to_string("mail/key_changed.html", context), "text/html")],
+            headers={
+                # Nobody's out-of-office answers a machine (RFC 3834); and a mail can be traced to its event.
+                "Auto-Submitted": "auto-generated",
+                "Message-ID": make_msgid(f"key-event-{event.pk}", domain=urlsplit(settings.BASE_URL).hostname),
+            },
+            # Where mails are only written down, to the log like the rest: stdout is for what commands print.
+            connection=get_connection(stream=sys.stderr),
+        ).send()
+    except Exception as error:  # noqa: BLE001 - whatever it was: the key is changed, and nobody else hears of it
+        logger.error("mail about key event %s not sent: %r", event.pk, error)  # noqa: TRY400 - one line, no traceback
+    else:
+        logger.debug("mail about key event %s sent", event.pk)
+
+
+def _context(event: KeyEvent) -> dict[str, object]:
+    """What the templates say, out of the event alone: its users may be gone, and a look-up would open a connection."""
+    words = WORDS[KeyEvent.Action(event.action)]
+    by_owner = event.actor_uid == event.owner_uid and event.action != KeyEvent.Action.REVOKED
+    facts: list[tuple[object, str | _StrPromise]] = [
+        (_("When"), f"{event.time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"),
+        (_("Client ID"), event.client_id),
+    ]
+    if by_owner:
+        facts += [
+            (_("By"), _("you, on the page My Profile")),
+            (_("From"), event.address or _("an unknown address")),
+            (_("With"), _without_links(event.user_agent) or _("an unknown client")),
+        ]
+    elif event.via == KeyEvent.Via.COMMAND:
+        facts += [(_("By"), _("an administrator, on the command line"))]
+    else:
+        facts += [(_("By"), _("an administrator"))]
+    if event.reason:
+        facts += [(_("Reason"), event.reason)]
+    return {
+        "words": words,
+        "facts": facts,
+        "by_owner": by_owner,
+        "site": settings.BASE_URL,
+        "key_link": f"{settings.BASE_URL}{reverse('profile')}#api-key",
+        "password_link": f"{settings.BASE_URL}{reverse('account_reset_password')}",
+    }
+
+
+def _without_links(user_agent: str) -> str:
+    """The text with nothing in it that a mail program would make a link of.
+
+    Whoever sits in a stolen session writes this line of a mail that its owner has every reason to trust.
+    """
+    return re.sub(r"[@/:.](?=[^\W\d])|//", " ", user_agent)

@@ -1,0 +1,73 @@
+"""The catalogue of rights: what an access profile can allow and what a scope can name.
+
+A right is one dotted name. The catalogue is code, so that a right nobody checks cannot be given. The names
+are those of the AirVantage API.
+"""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from oauth2_provider.scopes import BaseScopes
+
+# Scope of a token that was asked for without one: all that the owner's profile allows, read at each request.
+INHERIT = "inherit"
+
+# Group -> right -> what it lets its holder do.
+CATALOGUE: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "Account network": {
+            "accountNetwork.users.view": "View users",
+            "accountNetwork.partners.view": "View partners",
+            "accountNetwork.partners.create": "Create partners",
+            "accountNetwork.profiles.view": "View access profiles",
+            "accountNetwork.profiles.createEdit": "Create and edit access profiles",
+            "accountNetwork.labels.view": "View labels",
+            "accountNetwork.labels.createEdit": "Create and edit labels",
+        },
+        "Entities": {
+            "entities.systems.view": "View systems",
+            "entities.systems.create": "Create a system",
+            "entities.systems.edit": "Edit a system",
+            "entities.applications.view": "View applications",
+            "entities.applications.create": "Create an application",
+            "entities.applications.edit": "Edit an application",
+            "entities.alerts.rule.view": "View alert rules",
+            "entities.alerts.rule.create.edit.delete": "Create, edit and delete alert rules",
+        },
+    }
+)
+DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
+    {right: text for group in CATALOGUE.values() for right, text in group.items()}
+)
+ALL_RIGHTS = frozenset(DESCRIPTIONS)
+
+
+def grouped(rights: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+    """The rights as group -> [(right, description)], in the catalogue's order, groups without any left out."""
+    held = set(rights)
+    groups = {name: [(r, text) for r, text in group.items() if r in held] for name, group in CATALOGUE.items()}
+    return {name: group for name, group in groups.items() if group}
+
+
+def effective(*, scope: str, owner_rights: Iterable[str]) -> frozenset[str]:
+    """What a token may do now: its scope and its owner's rights, whichever is narrower.
+
+    `scope` is the stored scope of a token (space-separated), `owner_rights` what the owner holds at this moment.
+    A right that was stored in a profile and has left the catalogue is no right any more.
+    """
+    held = ALL_RIGHTS.intersection(owner_rights)
+    named = scope.split()
+    return held if INHERIT in named else held.intersection(named)
+
+
+class RightsScopes(BaseScopes):
+    """The catalogue as the toolkit's scopes."""
+
+    def get_all_scopes(self) -> dict[str, str]:
+        return {INHERIT: "Everything that the owner's access profile allows", **DESCRIPTIONS}
+
+    def get_available_scopes(self, application=None, request=None, *args, **kwargs) -> list[str]:  # type: ignore[no-untyped-def]  # the toolkit's signature
+        return list(self.get_all_scopes())
+
+    def get_default_scopes(self, application=None, request=None, *args, **kwargs) -> list[str]:  # type: ignore[no-untyped-def]  # the toolkit's signature
+        return [INHERIT]

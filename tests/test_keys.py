@@ -1,0 +1,209 @@
+"""The life of a key, by its three verbs and the one of staff."""
+
+import re
+
+import pytest
+from django.contrib.auth.hashers import check_password
+from django.db import IntegrityError, transaction
+
+from profiles import credentials, keys, tokens
+from profiles.http import Origin
+from profiles.models import AccessToken, KeyEvent, OAuthApplication, User
+
+from .conftest import make_key, make_token
+
+pytestmark = pytest.mark.django_db
+
+
+def by(user: User) -> Origin:
+    return Origin(actor=user, via=KeyEvent.Via.PAGE, address="203.0.113.7", user_agent="Browser/1")
+
+
+def actions(owner: User) -> list[str]:
+    return [event.action for event in owner.key_events.order_by("id")]
+
+
+def test_create_makes_a_key_that_works(user):
+    key, secret = keys.create(owner=user, origin=by(user))
+    assert key.user == user
+    assert tokens.issue(client_id=key.client_id, secret=secret, scope="inherit")
+
+
+def test_formats_are_those_published(user):  # security 1, 2, 12
+    key, secret = keys.create(owner=user, origin=by(user))
+    assert re.fullmatch(r"[0-9a-f]{32}", key.client_id)
+    assert re.fullmatch(r"avs_[0-9A-Za-z]{49}", secret)
+    assert credentials.is_secret(secret)
+
+
+def test_only_a_plain_digest_is_stored(user):  # security 4
+    key, secret = keys.create(owner=user, origin=by(user))
+    key.refresh_from_db()
+    assert key.client_secret == f"sha256_client_secret$${credentials.digest(secret)}"
+    assert check_password(secret, key.client_secret)
+
+
+def test_a_second_create_is_refused_and_changes_nothing(user, key):  # security 13
+    before = OAuthApplication.objects.values().get(), user.key_version
+    with pytest.raises(keys.KeyExists):
+        keys.create(owner=user, origin=by(user))
+    user.refresh_from_db()
+    assert (OAuthApplication.objects.values().get(), user.key_version) == before
+    assert actions(user) == ["created"]
+
+
+def test_the_database_refuses_a_second_key(user, key):  # security 13
+    with pytest.raises(IntegrityError), transaction.atomic():
+        OAuthApplication.objects.create(user=user, secret_created=key.key.secret_created, client_secret="x")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"client_type": "public"},
+        {"authorization_grant_type": "password"},
+        {"hash_client_secret": False},
+    ],
+)
+def test_the_database_refuses_a_client_of_another_kind(key, fields):  # security 42
+    with pytest.raises(IntegrityError), transaction.atomic():
+        OAuthApplication.objects.update(**fields)
+
+
+def test_regenerate_replaces_the_secret_and_keeps_the_client_id(user, key):
+    changed, secret = keys.regenerate(owner=user, origin=by(user))
+    assert changed.client_id == key.client_id
+    assert secret != key.secret
+    assert tokens.authenticate(client_id=key.client_id, secret=secret)
+    assert not tokens.authenticate(client_id=key.client_id, secret=key.secret)
+
+
+def test_regenerate_ends_every_access_token(user, key):  # security 20
+    old = [make_token(key) for _ in range(3)]
+    keys.regenerate(owner=user, origin=by(user))
+    assert [tokens.find(token) for token in old] == [None, None, None]
+
+
+def test_delete_ends_the_secret_and_every_access_token(user, key, token):  # security 19
+    keys.delete(owner=user, origin=by(user))
+    assert keys.of(user) is None
+    assert tokens.authenticate(client_id=key.client_id, secret=key.secret) is None
+    assert tokens.find(token) is None
+
+
+def test_a_new_key_after_delete_revives_nothing(user, key, token):  # security 26
+    keys.delete(owner=user, origin=by(user))
+    again = make_key(user)
+    assert again.client_id != key.client_id
+    assert tokens.find(token) is None
+    assert tokens.authenticate(client_id=key.client_id, secret=key.secret) is None
+
+
+@pytest.mark.parametrize("verb", [keys.regenerate, keys.delete])
+def test_without_a_key_there_is_nothing_to_change(user, verb):
+    with pytest.raises(keys.NoKey):
+        verb(owner=user, origin=by(user))
+    user.refresh_from_db()
+    assert user.key_version == 0
+    assert actions(user) == []
+
+
+def test_revoke_by_staff_needs_no_version_and_keeps_the_reason(user, admin_user, key, token):
+    keys.revoke(owner=user, origin=by(admin_user), reason="Found in a public repository")
+    assert keys.of(user) is None
+    assert tokens.find(token) is None
+    event = user.key_events.get(action="revoked")
+    assert (event.actor, event.reason) == (admin_user, "Found in a public repository")
+
+
+@pytest.mark.parametrize("verb", [keys.create, keys.regenerate, keys.delete])
+def test_a_change_asked_for_under_an_old_version_is_refused(user, key, verb):  # security 36
+    seen = user.key_version
+    keys.regenerate(owner=user, origin=by(user))
+    before = OAuthApplication.objects.values().get()
+    with pytest.raises(keys.KeyChanged):
+        verb(owner=user, origin=by(user), version=seen)
+    assert OAuthApplication.objects.values().get() == before
+    assert actions(user) == ["created", "regenerated"]
+
+
+def test_a_form_of_before_a_delete_makes_no_key_after_it(user):  # security 36
+    keys.create(owner=user, origin=by(user), version=0)
+    keys.delete(owner=user, origin=by(user))
+    with pytest.raises(keys.KeyChanged):
+        keys.create(owner=user, origin=by(user), version=0)
+    assert keys.of(user) is None
+
+
+def test_events_say_what_who_when_and_from_where(user, key):  # security 59
+    keys.regenerate(owner=user, origin=by(user))
+    event = user.key_events.first()
+    assert event is not None
+    assert (event.action, event.client_id, event.owner_uid, event.actor_uid, event.via) == (
+        "regenerated",
+        key.client_id,
+        user.uid,
+        user.uid,
+        "page",
+    )
+    assert (event.address, event.user_agent) == ("203.0.113.7", "Browser/1")
+
+
+def test_a_change_without_its_event_does_not_happen(user, key, monkeypatch):  # security 16
+    def no_space(**kwargs):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(KeyEvent.objects, "create", no_space)
+    with pytest.raises(OSError, match="No space"):
+        keys.delete(owner=user, origin=by(user))
+    assert tokens.authenticate(client_id=key.client_id, secret=key.secret)
+
+
+def test_events_are_never_changed(user, key):  # security 59
+    event = user.key_events.get()
+    for forbidden in (event.save, event.delete, KeyEvent.objects.all().delete):
+        with pytest.raises(TypeError, match="never"):
+            forbidden()
+    with pytest.raises(TypeError, match="never"):
+        KeyEvent.objects.update(reason="tidied up")
+
+
+def test_a_deleted_user_takes_the_key_along_and_leaves_the_events(user, key, token):  # security 22
+    uid = user.uid
+    user.delete()
+    assert not OAuthApplication.objects.exists()
+    assert tokens.find(token) is None
+    event = KeyEvent.objects.get()
+    assert (event.owner, event.actor, event.owner_uid, event.client_id) == (None, None, uid, key.client_id)
+
+
+def test_delete_leaves_the_rows_of_tokens_to_the_purge(user, key, django_assert_max_num_queries):
+    """Promise 3: the time a delete takes does not grow with the number of tokens, for it touches none of them."""
+    for _ in range(5):
+        make_token(key)
+    # version, version read back, key, event, then the key with the toolkit's (empty) tables that point at it
+    with django_assert_max_num_queries(12):
+        keys.delete(owner=user, origin=by(user))
+    assert AccessToken.objects.count() == 5
+    assert AccessToken.objects.live().count() == 0
+
+
+def test_saving_a_user_read_before_a_change_does_not_undo_it(user, key, token):
+    """Promise 3: a password reset, or any form, that began before Regenerate and ends after it."""
+    read_before = User.objects.get(pk=user.pk)
+    keys.regenerate(owner=user, origin=by(user))
+    read_before.name = "Uma New"
+    read_before.set_password("another long enough password")
+    read_before.save()
+    assert tokens.find(token) is None
+    user.refresh_from_db()
+    assert user.name == "Uma New"
+    assert user.check_password("another long enough password")
+
+
+def test_a_user_with_fields_not_loaded_can_be_saved(user):
+    partly = User.objects.only("email").get(pk=user.pk)
+    partly.email = "UMA@example.com"
+    partly.save()
+    user.refresh_from_db()
+    assert (user.email, user.name) == ("uma@example.com", "Uma User")
