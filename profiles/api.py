@@ -1,0 +1,68 @@
+"""The JSON API. Each view acts as the owner of the key, `request.user`; `bearer` has let the request in."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from . import docs as documentation
+from . import openapi as specification
+from . import resources
+from .bearer import ApiRequest, bearer, public
+from .errors import CompactJsonResponse
+from .metadata import CACHEABLE
+from .models import AccessProfile, User
+
+
+@bearer()
+def users_current(request: ApiRequest) -> HttpResponse:
+    """The owner of the key."""
+    return CompactJsonResponse(resources.user(request.user))
+
+
+@bearer()
+def users_rights(request: ApiRequest) -> HttpResponse:
+    """What this very token may do now."""
+    return CompactJsonResponse(sorted(request.auth.rights))
+
+
+@bearer(right="accountNetwork.users.view")
+def users(request: ApiRequest) -> HttpResponse:
+    """The users of the owner's company. An owner without a company is alone, not one of all who have none."""
+    owner = request.user
+    visible = {"company_id": owner.company_id} if owner.company_id else {"pk": owner.pk}
+    rows = (
+        User.objects.filter(**visible)
+        .select_related("company", "access_profile")
+        # What is not shown is not read: above all the password's hash.
+        .only(
+            "uid",
+            "email",
+            "name",
+            "phone_number",
+            "picture",
+            "company__uid",
+            "company__name",
+            "access_profile__uid",
+            "access_profile__name",
+        )
+    )
+    return resources.USERS.answer(rows, request.parameters)
+
+
+@bearer(right="accountNetwork.profiles.view")
+def profiles(request: ApiRequest) -> HttpResponse:
+    """The access profiles, which are the same for all companies."""
+    return resources.PROFILES.answer(AccessProfile.objects.all(), request.parameters)
+
+
+@public
+def openapi(request: HttpRequest) -> HttpResponse:
+    """The description of all this for programs."""
+    return CompactJsonResponse(specification.document(), headers=CACHEABLE)
+
+
+@public
+def docs(request: HttpRequest) -> HttpResponse:
+    """The same for people."""
+    return render(request, "api/docs.html", documentation.context())

@@ -1,0 +1,278 @@
+"""The published description of the API: complete, valid, and true."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import validate
+
+from profiles import credentials, docs, oauth, openapi, rights
+from profiles.api_urls import urlpatterns
+from profiles.models import AccessProfile, User
+
+from .api import ALL_NEEDED, CURRENT, NEEDS, PROFILES, RIGHTS, USERS, call, get
+from .oauth import GRANT, INTROSPECT, REVOKE, TOKEN, ask, post
+
+DOCUMENT = openapi.document()
+OPERATIONS = [(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods]
+
+
+def strict(schema: Any) -> Any:
+    """The same schema, in which no object may have a property that is not in it."""
+    if isinstance(schema, list):
+        return [strict(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    parts = {name: strict(part) for name, part in schema.items()}
+    return parts | {"additionalProperties": False} if schema.get("type") == "object" else parts
+
+
+STRICT = strict(copy.deepcopy(DOCUMENT["components"]))
+
+
+def check(value: object, schema: dict[str, Any]) -> None:
+    """That a value is as a schema of the document says, and has nothing that it does not say."""
+    OAS31Validator({"allOf": [strict(schema)], "components": STRICT}).validate(value)
+
+
+def response_of(path: str, method: str, status: int) -> dict[str, Any]:
+    described: dict[str, Any] = DOCUMENT["paths"][path][method]["responses"][str(status)]
+    if "$ref" in described:
+        described = DOCUMENT["components"]["responses"][described["$ref"].rpartition("/")[2]]
+    return described
+
+
+def check_answer(response: Any, path: str, method: str = "get") -> None:
+    """That an answer is among those that the document has for its address."""
+    described = response_of(path, method, response.status_code)
+    content = described["content"]["application/json"]
+    check(response.json(), content["schema"])
+    if "examples" in content:
+        assert response.json()["error"] in content["examples"]
+    for header in described["headers"]:
+        assert header in response.headers
+
+
+def examples() -> Iterator[Any]:
+    for path, method in OPERATIONS:
+        operation = DOCUMENT["paths"][path][method]
+        for status in operation["responses"]:
+            for content in response_of(path, method, int(status))["content"].values():
+                values = [content["example"]] if "example" in content else []
+                values += [example["value"] for example in content.get("examples", {}).values()]
+                for number, value in enumerate(values):
+                    yield pytest.param(value, content["schema"], id=f"{operation['operationId']} {status} {number}")
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            yield pytest.param(content["example"], content["schema"], id=f"{operation['operationId']} form")
+
+
+def test_it_is_openapi_3_1():
+    validate(DOCUMENT)
+    assert DOCUMENT["openapi"].startswith("3.1")
+
+
+def test_it_is_served(client, settings):
+    response = client.get("/api/openapi.json")
+    assert response["Content-Type"] == "application/json"
+    assert response.json() == DOCUMENT
+    assert response.json()["servers"] == [{"url": settings.BASE_URL}]
+
+
+def test_it_has_each_address_and_no_other():
+    served = {f"/{pattern.pattern}" for pattern in urlpatterns if str(pattern.pattern).startswith("api/")}
+    assert set(DOCUMENT["paths"]) == served
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", DOCUMENT["paths"])
+def test_it_has_each_method_and_no_other(path):
+    for method in ("get", "post", "put", "patch", "delete"):
+        response = call(method.upper(), path)
+        assert (response.status_code != 405) == (method in DOCUMENT["paths"][path]), method
+
+
+@pytest.mark.parametrize(("example", "schema"), list(examples()))
+def test_each_example_is_as_its_schema_says(example, schema):
+    check(example, schema)
+
+
+def test_no_example_is_a_credential():
+    assert not any(credentials.is_token(token) for token in re.findall(credentials.TOKEN_PATTERN, str(DOCUMENT)))
+    assert not re.findall(credentials.SECRET_PATTERN, str(DOCUMENT))
+
+
+def test_it_has_the_scopes_and_each_address_its_right():
+    scheme = DOCUMENT["components"]["securitySchemes"]["oauth2"]
+    assert list(scheme["flows"]) == ["clientCredentials"]
+    assert set(scheme["flows"]["clientCredentials"]["scopes"]) == {"inherit", *rights.ALL_RIGHTS}
+    said = {path: DOCUMENT["paths"][path]["get"]["security"] for path in NEEDS}
+    assert said == {path: [{"oauth2": [right] if right else []}] for path, right in NEEDS.items()}
+
+
+@pytest.fixture
+def full_token(token: str, access_profile: AccessProfile, user: User) -> str:
+    access_profile.rights = ALL_NEEDED
+    access_profile.save()
+    User.objects.filter(pk=user.pk).update(picture="pictures/u.png", phone_number="+33123456789")
+    return token
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        (CURRENT, ""),
+        (RIGHTS, ""),
+        (USERS, ""),
+        (USERS, "fields=picture"),
+        (USERS, "size=1&offset=1"),
+        (PROFILES, ""),
+        (PROFILES, "fields=rights"),
+    ],
+)
+def test_answers_are_as_described(path, query, full_token, other_user):
+    response = get(path, full_token, query)
+    assert response.status_code == 200
+    check_answer(response, path)
+
+
+@pytest.mark.django_db
+def test_an_owner_with_nothing_is_as_described(full_token, user):
+    User.objects.filter(pk=user.pk).update(company=None, access_profile=None, picture="", phone_number="")
+    for path in (CURRENT, RIGHTS):
+        check_answer(get(path, full_token), path)
+
+
+# Code -> a request that is refused with it.
+REFUSED = {
+    "request.malformed": (USERS, "name=%FF"),
+    "parameter.repeated": (CURRENT, "a=1&a=1"),
+    "token.misplaced": (CURRENT, "access_token=x"),
+    "size.invalid": (USERS, "size=0"),
+    "offset.invalid": (PROFILES, "offset=x"),
+    "uid.invalid": (USERS, "uid=x"),
+    "name.invalid": (PROFILES, "name=%00"),
+    "fields.unknown": (USERS, "fields=x"),
+    "orderBy.unknown": (PROFILES, "orderBy=x"),
+    "token.missing": (RIGHTS, ""),
+    "token.invalid": (RIGHTS, ""),
+    "right.missing": (PROFILES, ""),
+    "resource.unknown": ("/api/v1/nothing", ""),
+    "method.not.allowed": (USERS, ""),
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("code", REFUSED)
+def test_refusals_are_as_described(code, full_token, access_profile):
+    path, query = REFUSED[code]
+    if code == "right.missing":
+        access_profile.rights = []
+        access_profile.save()
+    sent = {"token.missing": None, "token.invalid": full_token[:-1]}.get(code, full_token)
+    response = get(path, sent, query) if code != "method.not.allowed" else call("POST", path)
+    assert response.json()["error"] == code
+    assert code in openapi.API_ERRORS[response.status_code]
+    if code != "resource.unknown":
+        check_answer(response, path)
+
+
+def test_all_codes_are_tried_but_those_that_are_our_fault():
+    described = {code for status, codes in openapi.API_ERRORS.items() if status < 500 for code in codes}
+    assert described == set(REFUSED)
+
+
+@pytest.mark.django_db
+def test_the_oauth_endpoints_are_as_described(key, token, monkeypatch):
+    check_answer(ask(key), TOKEN, "post")
+    check_answer(post(INTROSPECT, [("token", token)], key.basic), INTROSPECT, "post")
+    check_answer(post(INTROSPECT, [("token", "x")], key.basic), INTROSPECT, "post")
+    check_answer(post(REVOKE, [("token", token)], key.basic), REVOKE, "post")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", [TOKEN, REVOKE, INTROSPECT])
+def test_refusals_of_the_oauth_endpoints_are_as_described(path, key, settings):
+    statuses = []
+    settings.CLIENT_FAILURES_PER_MINUTE = 1
+    for response in (
+        post(path, [], key.basic),
+        post(path, [GRANT, ("token", "x")]),
+        *(post(path, [GRANT, ("token", "x")], key.basic[:-8]) for _ in range(3)),
+        post(path, b"x" * (oauth.BODY_AT_MOST + 1), key.basic),
+        get(path),
+    ):
+        check_answer(response, path, "post")
+        statuses.append(response.status_code)
+    assert {400, 401, 405, 413, 429} == set(statuses)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [([("grant_type", "password")], "unsupported_grant_type"), ([GRANT, ("scope", "nothing")], "invalid_scope")],
+)
+def test_refusals_of_a_grant_are_as_described(fields, error, key):
+    response = post(TOKEN, fields, key.basic)
+    assert response.json()["error"] == error
+    check_answer(response, TOKEN, "post")
+
+
+# --- The page ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def page(client) -> str:
+    response = client.get("/api/docs")
+    assert response.status_code == 200
+    assert response["Content-Type"].startswith("text/html")
+    text: str = response.content.decode()
+    return text
+
+
+def test_the_page_shows_each_address_parameter_code_and_right(page):
+    shown = {re.sub(r"<[^>]+>", "", part) for part in re.findall(r"<code>(.*?)</code>", page, re.DOTALL)}
+    codes = {code for codes in openapi.API_ERRORS.values() for code in codes}
+    parameters = {parameter["name"] for parameter in DOCUMENT["components"]["parameters"].values()}
+    assert shown >= {*DOCUMENT["paths"], *codes, *openapi.OAUTH_ERRORS, *parameters, *rights.ALL_RIGHTS}
+
+
+def test_the_page_publishes_the_patterns_for_scanners(page):  # security 12
+    for pattern in (credentials.SECRET_PATTERN, credentials.TOKEN_PATTERN, credentials.CLIENT_ID_PATTERN):
+        assert pattern in page
+
+
+def test_the_links_within_the_page_lead_somewhere(page):
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(ids)
+
+
+def test_the_page_needs_no_other_host_script_or_style_in_it(page):  # security 56
+    assert not re.findall(r'(?:src|<link[^>]* href)="(?:https?:)?//', page)
+    assert not re.findall(r"<script(?![^>]* src=)|<style|\sstyle=|\son[a-z]+=", page)
+
+
+def test_the_page_and_the_document_take_get_only(client):
+    for path in ("/api/docs", "/api/openapi.json"):
+        response = client.post(path)
+        assert (response.status_code, response["Allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize("path", ["/api/docs", "/api/openapi.json"])
+def test_the_page_and_the_document_need_no_database_and_set_no_cookie(path, client):
+    assert not client.get(path).cookies
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_python_example_runs_as_it_stands(live_server, key, settings, monkeypatch, capsys):
+    settings.BASE_URL = live_server.url
+    monkeypatch.setenv("CLIENT_ID", key.client_id)
+    monkeypatch.setenv("CLIENT_SECRET", key.secret)
+    exec(compile(docs.python_example(), "example", "exec"), {})
+    assert "user@example.com" in capsys.readouterr().out
