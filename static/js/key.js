@@ -1,0 +1,169 @@
+// The key section: its dialog, and what copies, hides and saves the credentials. Nothing here is needed to use the page,
+// and nothing is stored: what is copied or saved is what stands in the page.
+"use strict";
+
+(() => {
+  const dialog = document.getElementById("key-dialog");
+  const body = document.getElementById("key-dialog-body");
+  const section = () => document.getElementById("api-key");
+  const heading = () => document.getElementById("api-key-title");
+
+  // --- The dialog ------------------------------------------------------------------------------------------
+
+  let opener = null;
+
+  // A typed password must not wait in a closed dialog. But htmx needs the form that it sent until its answer is here: an
+  // answer with a new secret must not be lost because somebody pressed Escape meanwhile.
+  const clear = () => {
+    if (!dialog.open && !body.querySelector("[aria-busy=true]")) body.replaceChildren();
+  };
+  document.addEventListener("htmx:afterRequest", () => setTimeout(clear));
+
+  dialog.addEventListener("close", () => {
+    clear();
+    dialog.querySelector("[data-failure]").textContent = "";
+    if (dialog.returnValue === "done") return;
+    (opener?.isConnected ? opener : heading()).focus();
+  });
+
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest?.("dialog [data-close-dialog]")) return;
+    event.preventDefault();
+    dialog.close("");
+  });
+
+  // Enter in the password field of a prompt goes to its button and does nothing else; pressed again, it confirms.
+  dialog.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.target.type !== "password") return;
+    const form = event.target.form;
+    if (!form.querySelector("[type=submit]:disabled")) return;
+    event.preventDefault();
+    form.querySelector("[data-confirm]").focus();
+  });
+
+  const seen = new WeakSet(); // htmx tells once for each element that it put in
+  document.addEventListener("htmx:afterSwap", (event) => {
+    const { target, xhr, requestConfig } = event.detail;
+    if (seen.has(xhr)) return;
+    seen.add(xhr);
+    if (target.id === "key-dialog-body") {
+      if (dialog.open) {
+        body.querySelector("[aria-invalid=true], [autofocus]").focus();
+        return;
+      }
+      if (requestConfig.elt.closest("dialog") || !requestConfig.elt.isConnected) return; // closed meanwhile
+      opener = requestConfig.triggeringEvent?.submitter ?? document.activeElement;
+      dialog.returnValue = "";
+      dialog.showModal();
+    } else if (target.id === "api-key") {
+      if (dialog.open) dialog.close("done");
+      upgrade();
+      (section().querySelector("[autofocus]") ?? heading()).focus();
+      const said = [...section().querySelectorAll("[data-announce]")].map((element) => element.textContent.trim()).join(" ");
+      if (said) window.announce?.(said);
+    }
+  });
+
+  // --- The credentials -------------------------------------------------------------------------------------
+
+  const hidden = new WeakMap(); // the field that is hidden -> what it shows otherwise
+
+  const textOf = (id) => {
+    const field = document.getElementById(id);
+    return hidden.get(field) ?? field.textContent;
+  };
+
+  const setHidden = (field, hide) => {
+    if (hide && !hidden.has(field)) {
+      hidden.set(field, field.textContent);
+      field.textContent = "•".repeat(24);
+      document.getElementById("env-lines")?.remove();
+    } else if (!hide && hidden.has(field)) {
+      field.textContent = hidden.get(field);
+      hidden.delete(field);
+    }
+    document.querySelector(`[data-mask="${field.id}"]`)?.setAttribute("aria-pressed", String(hide));
+  };
+
+  const envLines = () => `CLIENT_ID=${textOf("client-id")}\nCLIENT_SECRET=${textOf("secret-key")}\n`;
+
+  // For at least five seconds, or until the next action; beside the button and out of the flow, so nothing moves.
+  let confirmation = null;
+  const confirmAt = (button, text, done) => {
+    clearTimeout(confirmation?.timer);
+    confirmation?.end();
+    const bubble = document.createElement("span");
+    bubble.className = "bubble";
+    bubble.setAttribute("aria-hidden", "true"); // #announcement says it
+    bubble.textContent = text;
+    button.append(bubble);
+    button.classList.toggle("done", done);
+    const end = () => {
+      bubble.remove();
+      button.classList.remove("done");
+      confirmation = null;
+    };
+    confirmation = { end, timer: setTimeout(end, 6000) };
+  };
+
+  // Where both lines can be selected, once copying them has failed.
+  const envField = () => {
+    let field = document.getElementById("env-lines");
+    if (!field) {
+      field = document.createElement("pre");
+      field.id = "env-lines";
+      field.translate = false;
+      section().querySelector("[data-copy-env]").parentElement.after(field);
+    }
+    field.textContent = envLines();
+    return field;
+  };
+
+  // `fieldToSelect` gives the element that has the text, for the reader to copy by hand.
+  const copy = async (button, text, fieldToSelect) => {
+    const words = section().dataset;
+    const what = button.querySelector("[data-copied]").dataset.copied;
+    try {
+      await navigator.clipboard.writeText(text); // not there on plain http, and may be forbidden
+      confirmAt(button, words.copied, true);
+      window.announce?.(what);
+    } catch {
+      const field = fieldToSelect();
+      setHidden(field, false);
+      getSelection().selectAllChildren(field);
+      const press = /Mac|iP(hone|ad)/.test(navigator.platform) ? words.pressMac : words.press;
+      confirmAt(button, press, false);
+      window.announce?.(`${words.copyFailed} ${press}`);
+    }
+  };
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("#api-key button");
+    if (!button) return;
+    if (button.dataset.copy) {
+      const id = button.dataset.copy;
+      copy(button, textOf(id), () => document.getElementById(id));
+    } else if ("copyEnv" in button.dataset) {
+      copy(button, envLines(), envField);
+    } else if (button.dataset.mask) {
+      setHidden(document.getElementById(button.dataset.mask), button.getAttribute("aria-pressed") !== "true");
+    } else if (button.dataset.downloadEnv) {
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(new Blob([envLines()], { type: "text/plain" }));
+      link.download = button.dataset.downloadEnv;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+      window.announce?.(button.dataset.done);
+    }
+  });
+
+  // What only a script can do is there only with one.
+  const upgrade = () => {
+    section().querySelectorAll("[data-needs-script]").forEach((element) => { element.hidden = false; });
+  };
+  upgrade();
+
+  // Only now: without what stands above, htmx would load prompts into a dialog that nobody opens. Until here, and if this
+  // file is missing, the buttons lead to pages. (htmx begins when the whole document is there, which is after this.)
+  document.querySelector("[hx-disable]").removeAttribute("hx-disable");
+})();

@@ -1,0 +1,82 @@
+// What every page needs: the menu's state, busy buttons, and a failed request told in the page.
+// Without this file everything works by links and forms.
+"use strict";
+
+(() => {
+  const menu = document.getElementById("menu");
+  const menuButton = document.querySelector("[popovertarget=menu]");
+  menu?.addEventListener("toggle", (event) => {
+    menuButton.setAttribute("aria-expanded", String(event.newState === "open"));
+  });
+
+  // A page that the browser kept whole while the user went elsewhere, perhaps signed out: ask the server again.
+  window.addEventListener("pageshow", (event) => {
+    if (!event.persisted || !menu) return;
+    if (document.querySelector("[data-field=secret-key]")) location.replace(menu.querySelector("a").href);
+    else location.reload();
+  });
+
+  // Escape puts away the tooltip under the pointer or the focus (WCAG 1.4.13).
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") document.documentElement.classList.add("no-tooltips");
+  });
+  for (const type of ["focusin", "pointerover"]) {
+    document.addEventListener(type, () => document.documentElement.classList.remove("no-tooltips"));
+  }
+
+  // --- Telling ---------------------------------------------------------------------------------------------
+
+  // Emptied first, and filled a moment later: so the same sentence is spoken again.
+  const say = (region, text) => {
+    region.textContent = "";
+    setTimeout(() => { region.textContent = text; }, 60);
+  };
+  window.announce = (text) => say(document.getElementById("announcement"), text);
+
+  const failure = document.getElementById("failure");
+  const regions = () => document.querySelectorAll("[data-failure]");
+  const hush = () => regions().forEach((region) => { region.textContent = ""; });
+  const tell = (kind) => {
+    hush();
+    // What lies behind an open dialog can be neither seen nor heard.
+    say(document.querySelector("dialog[open] [data-failure]") ?? failure, failure.dataset[kind]);
+  };
+
+  // --- Requests by htmx ------------------------------------------------------------------------------------
+
+  const busy = new Map();
+
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    hush();
+    const { xhr, requestConfig } = event.detail;
+    const button = requestConfig.triggeringEvent?.submitter ?? event.target.querySelector("[type=submit]:enabled");
+    if (!button) return;
+    busy.set(xhr, { button, focused: document.activeElement === button });
+    button.setAttribute("aria-busy", "true");
+    button.disabled = true;
+  });
+
+  document.addEventListener("htmx:afterRequest", (event) => {
+    const held = busy.get(event.detail.xhr);
+    busy.delete(event.detail.xhr);
+    if (!held) return;
+    held.button.removeAttribute("aria-busy");
+    held.button.disabled = false;
+    if (held.focused && held.button.isConnected && [document.body, null].includes(document.activeElement)) held.button.focus();
+  });
+
+  document.addEventListener("htmx:sendError", () => tell("network"));
+  document.addEventListener("htmx:timeout", () => tell("network"));
+  document.addEventListener("htmx:swapError", () => tell("server"));
+  document.addEventListener("htmx:responseError", (event) => {
+    tell(event.detail.xhr.status < 500 ? "refused" : "server");
+  });
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { detail } = event;
+    // A whole page where a part was asked for: some proxy's, not ours.
+    if (detail.shouldSwap && /^\s*<(!doctype|html)/i.test(detail.serverResponse)) {
+      detail.shouldSwap = false;
+      tell("server");
+    }
+  });
+})();

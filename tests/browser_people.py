@@ -1,0 +1,61 @@
+"""People for the browser tests, made in the database of the site they visit: `manage.py shell` runs `make`."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+from allauth.account.internal.flows.login import AUTHENTICATION_METHODS_SESSION_KEY, record_authentication
+from django.conf import settings
+from django.contrib.auth import login
+from django.contrib.auth.hashers import make_password
+from django.contrib.sessions.backends.db import SessionStore
+from django.db import transaction
+from django.http import HttpRequest
+
+from profiles import keys
+from profiles.http import Origin
+from profiles.management.commands.demodata import COMPANY
+from profiles.models import AccessProfile, Company, KeyEvent, User
+
+from .server import DEMO_PASSWORD
+
+LONG_AGO = 24 * 3600  # seconds; longer than a password counts as just given
+
+
+@transaction.atomic
+def make(count: int) -> None:
+    """Print `count` new users: their address, and a session that has just begun and one that began long ago."""
+    password = make_password(DEMO_PASSWORD)  # once: it is slow on purpose
+    company = Company.objects.get(name=COMPANY)
+    access_profile = AccessProfile.objects.get(name="Operator")
+    people = []
+    for _ in range(count):
+        email = f"{uuid.uuid4().hex[:12]}@demo.example"
+        user = User.objects.create(
+            email=email,
+            name="Petra Person",
+            password=password,
+            company=company,
+            access_profile=access_profile,
+        )
+        people.append({"email": email, "fresh": _session(user, 0), "stale": _session(user, LONG_AGO)})
+    print(json.dumps(people))  # noqa: T201 - this is its answer
+
+
+def revoke(email: str, reason: str) -> None:
+    """Take somebody's key away as an administrator does."""
+    admin = User.objects.get(email="admin@demo.example")
+    owner = User.objects.get(email=email)
+    keys.revoke(owner=owner, origin=Origin(actor=admin, via=KeyEvent.Via.ADMIN), reason=reason)
+
+
+def _session(user: User, age: int) -> str | None:
+    """A session as signing in begins one, `age` seconds ago."""
+    request = HttpRequest()
+    request.session = SessionStore()
+    login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
+    record_authentication(request, user, method="password", email=user.email)
+    request.session[AUTHENTICATION_METHODS_SESSION_KEY][0]["at"] -= age
+    request.session.save()
+    return request.session.session_key
