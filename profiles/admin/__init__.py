@@ -1,0 +1,44 @@
+"""The admin site: one module for each kind of thing that staff look after.
+
+What staff may see and do there is decided by Django's permissions; `users` says what takes a superuser.
+"""
+
+from allauth.account.admin import EmailAddress
+from allauth.account.decorators import secure_admin_login
+from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_safe
+from django.views.generic import RedirectView
+from oauth2_provider.models import (
+    get_access_token_model,
+    get_application_model,
+    get_grant_model,
+    get_id_token_model,
+    get_refresh_token_model,
+)
+
+# The toolkit's pages show and change client secrets and tokens; ours, below, do not. allauth's would let staff
+# give an account a second address to sign in by.
+for _model in (
+    get_application_model(),
+    get_access_token_model(),
+    get_refresh_token_model(),
+    get_id_token_model(),
+    get_grant_model(),
+    EmailAddress,
+):
+    admin.site.unregister(_model)
+
+from . import access, events, keys, users  # noqa: E402 - they register what was just taken away
+
+__all__ = ["access", "events", "keys", "users"]
+
+admin.site.site_header = admin.site.site_title = "AirVantage Keys"
+admin.site.index_title = _("Administration")
+admin.site.enable_nav_sidebar = False  # the lists need the room
+# There is one way in, with its limits on wrong passwords. Django's own form would be a second one, so it is not
+# even reachable by a POST of somebody who is in already.
+admin.site.login = secure_admin_login(require_safe(admin.site.login))  # type: ignore[method-assign]
+admin.site.password_change = RedirectView.as_view(  # type: ignore[method-assign, assignment]
+    pattern_name="account_change_password"
+)

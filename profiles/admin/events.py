@@ -1,0 +1,131 @@
+"""Key events: to read, to search and to take away as CSV."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from django.utils.translation import gettext_lazy as _
+
+from .. import event_export
+from ..models import KeyEvent
+from .base import (
+    CompanyFilter,
+    FieldFilter,
+    ListAdmin,
+    PeriodFilter,
+    ReadOnly,
+    as_address,
+    as_id,
+    moment,
+    pks,
+    two_lines,
+    users_found_by,
+)
+
+
+class ActionFilter(FieldFilter):
+    title = _("what")
+    parameter_name = path = "action"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> Any:
+        return KeyEvent.Action.choices
+
+
+class ViaFilter(FieldFilter):
+    title = _("via")
+    parameter_name = path = "via"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> Any:
+        return KeyEvent.Via.choices
+
+
+class EventsOfCompany(CompanyFilter):
+    path = "owner__company"
+
+
+class TimeFilter(PeriodFilter):
+    title = _("time")
+    path = "time"
+
+
+@admin.register(KeyEvent)
+class KeyEventAdmin(ReadOnly, ListAdmin):
+    list_display = ("exact_time", "deed", "client_id", "owner_email", "origin")
+    list_select_related = ("owner", "actor")
+    list_filter = (ActionFilter, ViaFilter, TimeFilter, EventsOfCompany)
+    ordering = ("-id",)
+    sortable_by = ()
+    search_help_text = _(
+        "Client ID or its first characters; e-mail address, uid or name of the owner or who did it; address."
+    )
+    fields = (
+        "exact_time",
+        "action",
+        "client_id",
+        "owner",
+        "owner_uid",
+        "actor",
+        "actor_uid",
+        "via",
+        "address",
+        "user_agent",
+        "reason",
+    )
+
+    def found_by(self, word: str) -> Q:
+        if address := as_address(word):
+            return Q(address=address)
+        users = pks(users_found_by(word))
+        found = Q(owner__in=users) | Q(actor__in=users)
+        if part := as_id(word):
+            found |= Q(client_id__startswith=part)
+            if not users:
+                # Perhaps the uid of a user who is gone, of which the events keep a copy.
+                found |= Q(owner_uid=part) | Q(actor_uid=part)
+        return found
+
+    @admin.display(description=_("time (UTC)"))
+    def exact_time(self, obj: KeyEvent) -> str:
+        return moment(obj.time)
+
+    @admin.display(description=_("owner"))
+    def owner_email(self, obj: KeyEvent) -> str:
+        return obj.owner.email if obj.owner else obj.owner_uid
+
+    @admin.display(description=_("what"))
+    def deed(self, obj: KeyEvent) -> SafeString:
+        return two_lines(obj.get_action_display(), obj.reason)
+
+    @admin.display(description=_("by, from"))
+    def origin(self, obj: KeyEvent) -> SafeString:
+        client = Truncator(obj.user_agent).chars(40)
+        who = obj.actor.email if obj.actor else obj.actor_uid or "-"
+        return two_lines(who, " · ".join(filter(None, (obj.get_via_display(), obj.address, client))))
+
+    def get_urls(self) -> list[URLPattern]:
+        export = path("export/", self.admin_site.admin_view(self.export_view), name="profiles_keyevent_export")
+        return [export, *super().get_urls()]
+
+    def export_view(self, request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+        """The events that the list shows for the same search and filters, all of them, newest first."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            events = self.get_changelist_instance(request).queryset
+        except IncorrectLookupParameters:
+            return HttpResponseRedirect(reverse("admin:profiles_keyevent_changelist") + "?e=1")
+        today = timezone.now().date().isoformat()
+        return StreamingHttpResponse(
+            event_export.as_csv(event_export.in_parts(events, newest_first=True)),
+            content_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": f'attachment; filename="key-events-{today}.csv"'},
+        )

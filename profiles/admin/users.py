@@ -1,0 +1,407 @@
+"""Users: make, invite, deactivate, delete.
+
+Three rules keep staff from giving themselves more than they were given:
+
+1. Only a superuser changes or deletes somebody who is staff or superuser, or makes somebody so.
+2. Only a superuser changes the e-mail address of an account that is in use: who has the address can have a new
+   password sent to it, and so has the account and its key.
+3. Nobody takes their own access away, so that the last superuser cannot lock everybody out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.http import require_POST
+
+from .. import invitations, keys
+from ..http import origin_of
+from ..models import AccessProfile, Company, KeyEvent, OAuthApplication, User
+from .access import permissions_of_staff
+from .base import (
+    ChoiceFilter,
+    ClashesAreErrors,
+    CompanyFilter,
+    ListAdmin,
+    YesNoFilter,
+    moment,
+    pks,
+    users_found_by,
+)
+
+# With more companies than this the field becomes one to type in.
+COMPANIES_IN_A_LIST = 200
+STAFF_FIELDS = ("is_staff", "is_superuser", "groups", "user_permissions")
+NO_PASSWORD = Q(password__startswith=UNUSABLE_PASSWORD_PREFIX)
+
+
+class UsersOfCompany(CompanyFilter):
+    path = "company"
+
+
+class AccessProfileFilter(ChoiceFilter):
+    title = gettext_lazy("access profile")
+    parameter_name = "access_profile"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        profiles = AccessProfile.objects.values_list("pk", "name")
+        return [*((str(pk), name) for pk, name in profiles), ("none", _("None"))]
+
+    def chosen(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return queryset.filter(access_profile=None if value == "none" else value)
+
+
+class ActiveFilter(YesNoFilter):
+    title = gettext_lazy("active")
+    parameter_name = "active"
+
+    def condition(self) -> Q:
+        return Q(is_active=True)
+
+
+class HasKeyFilter(YesNoFilter):
+    title = gettext_lazy("key")
+    parameter_name = "has_key"
+    yes, no = gettext_lazy("Has a key"), gettext_lazy("Has none")
+
+    def condition(self) -> Q:
+        return Q(has_key=True)
+
+
+class InvitationFilter(YesNoFilter):
+    title = gettext_lazy("invitation")
+    parameter_name = "invited"
+    yes, no = gettext_lazy("Not accepted yet"), gettext_lazy("Accepted")
+
+    def condition(self) -> Q:
+        return NO_PASSWORD
+
+
+class StaffFilter(YesNoFilter):
+    title = gettext_lazy("staff")
+    parameter_name = "staff"
+
+    def condition(self) -> Q:
+        return Q(is_staff=True) | Q(is_superuser=True)
+
+
+class UserForm(forms.ModelForm):
+    actor: User  # who fills it in
+
+    def clean_email(self) -> str:
+        # Here and not only in the model: lower case can be longer, and its length is checked after this.
+        return str(self.cleaned_data["email"]).lower()
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        if self.instance == self.actor:
+            for field in ("is_active", "is_staff", "is_superuser"):
+                if field in self.changed_data:
+                    self.add_error(field, _("You cannot take away your own access. Ask another superuser."))
+        return data
+
+
+@admin.register(User)
+class UserAdmin(ClashesAreErrors, ListAdmin):
+    form = UserForm
+    list_display = (
+        "email",
+        "name",
+        "company",
+        "access_profile",
+        "is_active",
+        "has_key",
+        "accepted",
+        "signed_in",
+    )
+    list_select_related = ("company", "access_profile")
+    list_filter = (
+        UsersOfCompany,
+        AccessProfileFilter,
+        ActiveFilter,
+        HasKeyFilter,
+        InvitationFilter,
+        StaffFilter,
+    )
+    ordering = ("email",)
+    sortable_by = ("email",)
+    filter_horizontal = ("groups", "user_permissions")
+    actions = ("send_invitation", "deactivate", "reactivate")
+    search_help_text = gettext_lazy("E-mail address or its beginning, name, company, uid.")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        has_key = Exists(OAuthApplication.objects.filter(user=OuterRef("pk")))
+        return super().get_queryset(request).annotate(has_key=has_key)
+
+    def found_by(self, word: str) -> Q:
+        return Q(pk__in=pks(users_found_by(word)))
+
+    @admin.display(description=gettext_lazy("key"), boolean=True)
+    def has_key(self, obj: Any) -> bool:
+        return bool(obj.has_key)
+
+    @admin.display(description=gettext_lazy("last sign-in (UTC)"))
+    def signed_in(self, obj: User) -> str:
+        return moment(obj.last_login) or _("Never")
+
+    @admin.display(description=gettext_lazy("created (UTC)"))
+    def created_time(self, obj: User) -> str:
+        return moment(obj.date_joined)
+
+    @admin.display(description=gettext_lazy("invitation accepted"), boolean=True)
+    def accepted(self, obj: User) -> bool:
+        return not invitations.is_open(obj)
+
+    # --- Who may do what ----------------------------------------------------------------------------------
+
+    def _within_reach(self, request: HttpRequest, obj: Model | None) -> bool:
+        """Rule 1."""
+        if obj is None or request.user.is_superuser:
+            return True
+        return isinstance(obj, User) and not (obj.is_staff or obj.is_superuser)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return super().has_change_permission(request, obj) and self._within_reach(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        own = obj is not None and obj == request.user
+        return super().has_delete_permission(request, obj) and self._within_reach(request, obj) and not own
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("profiles.revoke_oauthapplication")
+
+    # --- The form -----------------------------------------------------------------------------------------
+
+    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        person: tuple[None, dict[str, Any]] = (None, {"fields": ("email", "name", "company", "access_profile")})
+        more = (gettext_lazy("More"), {"fields": ("job_title", "phone_number", "country")})
+        staff = (
+            gettext_lazy("Staff"),
+            {
+                "classes": ("collapse",),
+                "fields": STAFF_FIELDS,
+                "description": gettext_lazy("What the user may do in the admin site. Only a superuser can change it."),
+            },
+        )
+        if obj is None:
+            person[1]["description"] = gettext_lazy("When you save, the user is mailed a link to choose a password.")
+            return (person, more, staff) if request.user.is_superuser else (person, more)
+        account = (
+            gettext_lazy("Account"),
+            {"fields": ("is_active", "accepted", "signed_in", "created_time", "uid")},
+        )
+        return person, more, account, staff
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[Any, ...]:
+        fields = ["accepted", "signed_in", "created_time", "uid"]
+        if not request.user.is_superuser:
+            fields += STAFF_FIELDS
+            if isinstance(obj, User) and (not invitations.is_open(obj) or keys.of(obj)):
+                fields.append("email")  # rule 2
+        return tuple(fields)
+
+    def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        many = len(Company.objects.order_by().values("pk")[: COMPANIES_IN_A_LIST + 1]) > COMPANIES_IN_A_LIST
+        return ("company",) if many else ()
+
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: Model | None = None,
+        change: bool = False,  # noqa: FBT001, FBT002
+        **kwargs: Any,
+    ) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        form.actor = request.user  # type: ignore[attr-defined]  # it is a UserForm
+        for name in {"company", "access_profile"}.intersection(form.base_fields):
+            # Beside a user's field is not the place to change or delete what others have too.
+            widget = form.base_fields[name].widget
+            widget.can_change_related = widget.can_delete_related = False
+        if "is_active" in form.base_fields:
+            form.base_fields["is_active"].help_text = _(
+                "Without it the user is signed out and their key is refused at once. Give it back, and the key "
+                "works as before."
+            )
+        return form
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "user_permissions":
+            kwargs["queryset"] = permissions_of_staff()
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:  # noqa: FBT001
+        if not change:
+            obj.set_unusable_password()
+            obj.save()
+            self._invite_after_commit(request, obj)
+            return
+        # Only what was changed here: a password or a key changed at this moment elsewhere stays.
+        fields = {field.name for field in self.opts.concrete_fields}.intersection(form.changed_data)
+        if fields:
+            obj.save(update_fields=fields)
+        if "email" in fields:
+            invitations.forget_other_addresses(obj)
+            if invitations.is_open(obj):
+                self._invite_after_commit(request, obj)
+            else:
+                transaction.on_commit(lambda: self._tell_old_address(request, obj, form.initial["email"]))
+        if "is_active" in fields:
+            self._tell_active(request, 1, is_active=obj.is_active)
+
+    # --- Mail ---------------------------------------------------------------------------------------------
+
+    def _invite_after_commit(self, request: HttpRequest, user: User) -> None:
+        if user.is_active:
+            transaction.on_commit(lambda: self._invite(request, user))
+        else:
+            text = _("%s is not active, so no invitation was sent. Reactivate the user first.") % user.email
+            self.message_user(request, text, messages.WARNING)
+
+    def _invite(self, request: HttpRequest, user: User) -> bool:
+        try:
+            invitations.send(user)
+        except invitations.MailFailed:
+            text = _(
+                "The invitation to %s could not be sent: the mail server did not take it. The user is saved; send "
+                "the invitation again later."
+            )
+            self.message_user(request, text % user.email, messages.ERROR)
+            return False
+        self.log_change(request, user, _("Invitation sent."))
+        text = _("An invitation with a link to set a password was sent to %s.")
+        self.message_user(request, text % user.email, messages.SUCCESS)
+        return True
+
+    def _tell_old_address(self, request: HttpRequest, user: User, old_address: str) -> None:
+        try:
+            invitations.tell_old_address(user, old_address)
+        except invitations.MailFailed:
+            text = _("%s could not be told of the change: the mail server did not take the mail.") % old_address
+            self.message_user(request, text, messages.WARNING)
+
+    def get_urls(self) -> list[URLPattern]:
+        invite = path(
+            "<int:user_id>/invite/",
+            self.admin_site.admin_view(require_POST(self.invite_view)),
+            name="profiles_user_invite",
+        )
+        return [invite, *super().get_urls()]
+
+    def invite_view(self, request: HttpRequest, user_id: int) -> HttpResponse:
+        """Send the invitation again, from the user's page."""
+        user = self.get_object(request, str(user_id))
+        if not self.has_change_permission(request, user):
+            raise PermissionDenied
+        if user is None:
+            return HttpResponseRedirect(reverse("admin:profiles_user_changelist"))
+        self.send_invitation(request, [user])
+        return HttpResponseRedirect(reverse("admin:profiles_user_change", args=(user_id,)))
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        user = self.get_object(request, object_id)
+        context: dict[str, Any] = {}
+        if user is not None:
+            context["can_invite"] = (
+                invitations.is_open(user) and user.is_active and self.has_change_permission(request, user)
+            )
+            if request.user.has_perm("profiles.view_oauthapplication"):
+                context["key"] = keys.of(user)
+        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+
+    # --- Actions ------------------------------------------------------------------------------------------
+
+    @admin.action(description=gettext_lazy("Send invitation again"), permissions=["change"])
+    def send_invitation(self, request: HttpRequest, queryset: Any) -> None:
+        skipped = 0
+        for user in queryset:
+            if invitations.is_open(user) and user.is_active and self.has_change_permission(request, user):
+                if not self._invite(request, user):
+                    return  # a mail server that is away is away for all: do not wait for it once a user
+            else:
+                skipped += 1
+        if skipped:
+            text = ngettext(
+                "%d user was left out: inactive, or has set a password already.",
+                "%d users were left out: inactive, or have set a password already.",
+                skipped,
+            )
+            self.message_user(request, text % skipped, messages.WARNING)
+
+    @admin.action(description=gettext_lazy("Deactivate selected users"), permissions=["change"])
+    def deactivate(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        self._set_active(request, queryset, is_active=False)
+
+    @admin.action(description=gettext_lazy("Reactivate selected users"), permissions=["change"])
+    def reactivate(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        self._set_active(request, queryset, is_active=True)
+
+    def _set_active(self, request: HttpRequest, queryset: QuerySet[User], *, is_active: bool) -> None:
+        chosen = list(queryset)
+        allowed = [user for user in chosen if user != request.user and self.has_change_permission(request, user)]
+        changing = [user for user in allowed if user.is_active != is_active]
+        with transaction.atomic():
+            User.objects.filter(pk__in=[user.pk for user in changing]).update(is_active=is_active)
+            for user in changing:
+                self.log_change(request, user, _("Reactivated.") if is_active else _("Deactivated."))
+        self._tell_active(request, len(changing), is_active=is_active)
+        if left := len(chosen) - len(allowed):
+            text = ngettext(
+                "%d user was left out: yourself, or staff, whom only a superuser can change.",
+                "%d users were left out: yourself, or staff, whom only a superuser can change.",
+                left,
+            )
+            self.message_user(request, text % left, messages.WARNING)
+
+    def _tell_active(self, request: HttpRequest, number: int, *, is_active: bool) -> None:
+        if is_active:
+            text = ngettext(
+                "%d user was reactivated. Their key, if they have one, works again as it was.",
+                "%d users were reactivated. Their keys work again as they were.",
+                number,
+            )
+        else:
+            text = ngettext(
+                "%d user was deactivated. They are signed out, and their key is refused from now on.",
+                "%d users were deactivated. They are signed out, and their keys are refused from now on.",
+                number,
+            )
+        self.message_user(request, text % number, messages.SUCCESS)
+
+    # --- Deleting -----------------------------------------------------------------------------------------
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """A key has no deletion of its own in the admin site; with its owner it goes by being revoked."""
+        deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        if self.has_revoke_permission(request):
+            lacking.discard(self.admin_site.get_model_admin(OAuthApplication).opts.verbose_name)
+        return deleted, counts, lacking, protected
+
+    def delete_model(self, request: HttpRequest, obj: User) -> None:
+        with transaction.atomic():
+            # The owner's row first: no key can be made between its end and the user's.
+            if User.objects.select_for_update().filter(pk=obj.pk).exists():
+                if keys.of(obj):
+                    origin = origin_of(request, via=KeyEvent.Via.ADMIN)
+                    keys.revoke(owner=obj, origin=origin, reason=_("The user was deleted."))
+                obj.delete()
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        with transaction.atomic():
+            for user in queryset:
+                self.delete_model(request, user)
