@@ -1,0 +1,56 @@
+"""manage.py createkey: make the key of a user, or replace its secret, and print both once."""
+
+import getpass
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from ... import keys
+from ...http import Origin
+from ...models import KeyEvent, User
+
+
+class Command(BaseCommand):
+    help = (
+        "Makes the personal API access key of a user, as My Profile would, and prints it as the two lines "
+        "CLIENT_ID=... and CLIENT_SECRET=... The secret key can be read this one time only."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("email", metavar="EMAIL", help="the e-mail address by which the user signs in")
+        parser.add_argument(
+            "--regenerate",
+            action="store_true",
+            help="replace the secret key of the key there is: the old one and every access token obtained with "
+            "it are refused at once",
+        )
+
+    def handle(self, *, email: str, regenerate: bool, **options: Any) -> None:
+        try:
+            owner = User.objects.get_by_natural_key(email.strip())
+        except User.DoesNotExist:
+            raise CommandError(f"No user has the e-mail address {email}.") from None
+        if not owner.is_active:
+            raise CommandError(f"{owner.email} is not active, so the key would be refused. Reactivate the user first.")
+        origin = Origin(actor=None, via=KeyEvent.Via.COMMAND, user_agent=f"manage.py createkey, run by {_who()}")
+        try:
+            key, secret = (keys.regenerate if regenerate else keys.create)(owner=owner, origin=origin)
+        except keys.KeyExists:
+            raise CommandError(
+                f"{owner.email} has a key already; nothing was changed. --regenerate replaces its secret key: the "
+                "old one and every access token obtained with it are refused at once."
+            ) from None
+        except keys.NoKey:
+            raise CommandError(f"{owner.email} has no key to regenerate. Without --regenerate one is made.") from None
+        except keys.KeyChanged:
+            raise CommandError(f"{owner.email} was deleted at this moment; no key was made.") from None
+        self.stdout.write(f"CLIENT_ID={key.client_id}")
+        self.stdout.write(f"CLIENT_SECRET={secret}")
+
+
+def _who() -> str:
+    """The operating system's name for whoever runs this."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user often has no name
+        return "somebody without a name"

@@ -1,0 +1,117 @@
+"""manage.py demodata: something to look at and to sign in with."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from ... import rights
+from ...models import AccessProfile, Company, User
+
+COMPANY = "Demo Company"
+DOMAIN = "@demo.example"  # nobody's, by RFC 2606
+PROFILES = {
+    "Administrator": sorted(rights.ALL_RIGHTS),
+    "Operator": [
+        "accountNetwork.labels.createEdit",
+        "accountNetwork.labels.view",
+        "accountNetwork.profiles.view",
+        "accountNetwork.users.view",
+        "entities.alerts.rule.view",
+        "entities.applications.view",
+        "entities.systems.create",
+        "entities.systems.edit",
+        "entities.systems.view",
+    ],
+    "Viewer": [
+        "accountNetwork.labels.view",
+        "entities.alerts.rule.view",
+        "entities.applications.view",
+        "entities.systems.view",
+    ],
+}
+USERS: dict[str, dict[str, Any]] = {
+    "user@demo.example": {
+        "name": "Dana Demo",
+        "profile": "Operator",
+        "job_title": "Fleet operator",
+        "phone_number": "+33123456789",
+        "country": "France",
+    },
+    "other@demo.example": {"name": "Oscar Other", "profile": "Viewer", "job_title": "Field engineer"},
+    "admin@demo.example": {"name": "Ada Admin", "profile": "Administrator", "is_staff": True, "is_superuser": True},
+}
+
+
+class Command(BaseCommand):
+    help = (
+        "Makes a company, three access profiles and three users to try the product with: user@demo.example, "
+        "other@demo.example and admin@demo.example, the last a superuser. What exists already is left as it is, "
+        "so it can be run again at any time. The environment variable DEMO_PASSWORD sets the password of the three, "
+        "also when they exist; without it new users get a random one, printed once. A database that holds users of "
+        "its own, and no demo company, gets none."
+    )
+
+    def handle(self, **options: Any) -> None:
+        password = os.environ.get("DEMO_PASSWORD", "")
+        if "\0" in password or len(password) > 1000:
+            raise CommandError("DEMO_PASSWORD is not usable as a password.")
+        with transaction.atomic():
+            lines = self._make(password)
+        for line in lines:
+            self.stdout.write(line)
+
+    def _make(self, password: str) -> list[str]:
+        """Make what is missing; returns what to tell."""
+        has_own_users = User.objects.exclude(email__endswith=DOMAIN).exists()
+        if has_own_users and not Company.objects.filter(name=COMPANY).exists():
+            return ["No demo data was made: the database holds users of its own."]
+        # The first row written is the same for all: a second command run at the same time waits here for the first.
+        company, _ = Company.objects.get_or_create(name=COMPANY)
+        for name, held in PROFILES.items():
+            AccessProfile.objects.get_or_create(name=name, defaults={"rights": held})
+        new_password = password or secrets.token_urlsafe(15)
+        made = [email for email, about in USERS.items() if self._make_user(email, about, company, new_password)]
+        changed = [email for email in USERS if password and self._set_password(email, company, password)]
+        if password and made + changed:
+            self._warn_if_weak(password)
+        lines = []
+        if made:
+            which = "that in DEMO_PASSWORD" if password else f"{new_password} (shown this once)"
+            lines.append(f"Demo users made: {', '.join(made)}. Their password is {which}.")
+        if changed:
+            lines.append(f"The password in DEMO_PASSWORD was set for {', '.join(changed)}.")
+        return lines or ["The demo users are there already; nothing was changed."]
+
+    def _make_user(self, email: str, about: Mapping[str, Any], company: Company, password: str) -> bool:
+        """Make a demo user, unless there is one; whether it was made."""
+        fields = {name: value for name, value in about.items() if name != "profile"}
+        fields["access_profile"] = AccessProfile.objects.get(name=about["profile"])
+        fields["company"] = company
+        fields["password"] = partial(make_password, password)  # which takes long, so only for a new user
+        return User.objects.get_or_create(email=email, defaults=fields)[1]
+
+    def _set_password(self, email: str, company: Company, password: str) -> bool:
+        """Give a demo user this password, unless it is theirs; whether it was changed."""
+        user = User.objects.get(email=email)
+        if user.company_id != company.pk:
+            raise CommandError(f"{email} is not of {company} any more, so its password is left as it is.")
+        if user.check_password(password):
+            return False
+        user.set_password(password)
+        user.save(update_fields=["password"])
+        return True
+
+    def _warn_if_weak(self, password: str) -> None:
+        try:
+            validate_password(password)
+        except ValidationError as error:
+            why = " ".join(error.messages)
+            self.stderr.write(f"DEMO_PASSWORD is weak, which will do on this computer alone. {why}")

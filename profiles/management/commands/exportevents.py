@@ -1,0 +1,112 @@
+"""manage.py exportevents: key events as a file, to keep elsewhere or to look through."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils.dateparse import parse_datetime
+
+from ... import event_export
+from ...models import KeyEvent
+from ..working import Progress
+
+FORMATS = {"csv": event_export.as_csv, "jsonl": event_export.as_json_lines}
+
+
+class Command(BaseCommand):
+    help = (
+        "Writes the key events, oldest first, as CSV or as JSON lines: what happened to whose key, when (UTC), by whom "
+        "and from where. The memory it needs does not depend on their number. Events are personal data: a file it "
+        "makes can be read by its owner only."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        moment = "2026-01-31, its first moment, or 2026-01-31T12:00:00; UTC unless it says another zone"
+        parser.add_argument("--since", type=_moment, metavar="DATE", help=f"from this moment on: {moment}")
+        parser.add_argument("--until", type=_moment, metavar="DATE", help="before this moment")
+        parser.add_argument("--format", choices=FORMATS, default="csv", help="(csv)")
+        parser.add_argument(
+            "--output", type=Path, metavar="FILE", help="a new file, there when it is complete (standard output)"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="only count the events")
+
+    def handle(
+        self,
+        *,
+        since: datetime | None,
+        until: datetime | None,
+        output: Path | None,
+        dry_run: bool,
+        **options: Any,
+    ) -> None:
+        if output and output.exists():
+            raise CommandError(f"{output} is there already; choose another name.")
+        events = KeyEvent.objects.all()
+        if since:
+            events = events.filter(time__gte=since)
+        if until:
+            events = events.filter(time__lt=until)
+        if dry_run:
+            self.stdout.write(f"{events.count():,} key events would be written.")
+            return
+        progress = Progress(self, "key events written")
+        written = FORMATS[options["format"]](_counted(event_export.in_parts(events), progress))
+        if output:
+            _write_file(output, written)
+            self.stdout.write(f"{progress}.")
+        else:
+            self._write_out(written)
+
+    def _write_out(self, written: Iterator[str]) -> None:
+        try:
+            for text in written:
+                self.stdout.write(text, ending="")
+            self.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read has seen enough (`| head`). Python would complain again when it closes the pipe.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _counted(parts: Iterator[list[KeyEvent]], progress: Progress) -> Iterator[list[KeyEvent]]:
+    for part in parts:
+        yield part
+        progress.add(len(part))
+
+
+def _write_file(output: Path, written: Iterator[str]) -> None:
+    unfinished = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        # newline="": the lines end as the format wants it.
+        with open(unfinished, "x", newline="", encoding="utf-8", opener=_private) as file:
+            file.writelines(written)
+            file.flush()
+            os.fsync(file.fileno())
+        # Unlike a renaming this fails if somebody made the file meanwhile.
+        os.link(unfinished, output)
+    except OSError as error:
+        raise CommandError(f"{output} could not be written: {error.strerror}.") from None
+    finally:
+        with suppress(OSError):
+            unfinished.unlink()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, mode=0o600)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = parse_datetime(text if "T" in text or " " in text else f"{text}T00:00")
+    except ValueError:
+        moment = None
+    if moment is None:
+        raise argparse.ArgumentTypeError("a date such as 2026-01-31 or 2026-01-31T12:00:00, please")
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

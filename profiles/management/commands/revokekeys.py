@@ -1,0 +1,173 @@
+"""manage.py revokekeys: revoke many keys at once, as staff would one by one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, transaction
+from django.db.models import Max, Q
+from django.utils import timezone
+
+from ... import credentials, keys, notices
+from ...models import Company, OAuthApplication, User
+from ..working import Progress, origin_of_command
+
+KEYS_AT_A_TIME = 500
+REASON_LENGTH = 200  # the column's
+
+
+class Command(BaseCommand):
+    help = (
+        "Revokes keys: they, and every access token obtained with them, are refused from then on, and their owners are "
+        "mailed the reason. One transaction a key, so it can be stopped and run again at any time. Keys that are made "
+        "while it runs stay."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        which = parser.add_mutually_exclusive_group(required=True)
+        which.add_argument("--company", metavar="NAME", help="the keys of this company's users")
+        which.add_argument("--owner", metavar="EMAIL", help="the key of this user")
+        which.add_argument(
+            "--unused-for",
+            type=_days,
+            metavar="DAYS",
+            help="the keys that have not been used for so long; one never used counts from when its secret was made",
+        )
+        which.add_argument(
+            "--listed", type=Path, metavar="FILE", help="the keys with these Client IDs, one a line; - reads them here"
+        )
+        which.add_argument("--all", action="store_true", help="every key")
+        parser.add_argument(
+            "--reason", type=_reason, required=True, metavar="TEXT", help="why: the owner and the key events say it"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="only list the keys that would be revoked")
+        parser.add_argument("--yes", action="store_true", help="do not ask")
+
+    def handle(self, *, reason: str, dry_run: bool, yes: bool, **which: Any) -> None:
+        selections = list(_selections(which))
+        # Whoever makes a new key when told of the end of the old one keeps it.
+        last = OAuthApplication.objects.aggregate(last=Max("pk"))["last"] or 0
+        number = sum(_keys(selection, last).count() for selection in selections)
+        if dry_run:
+            self._list(selections, last)
+            self.stdout.write(f"{number:,} keys would be revoked.")
+            return
+        if not number:
+            self.stdout.write("There is no such key; nothing was revoked.")
+            return
+        if not yes:
+            self._confirm(number)
+        progress = Progress(self, f"of {number:,} keys revoked")
+        try:
+            for selection in selections:
+                self._revoke(_keys(selection, last), reason, progress)
+        except (KeyboardInterrupt, DatabaseError) as error:
+            why = "Stopped" if isinstance(error, KeyboardInterrupt) else f"The database failed ({error})"
+            raise CommandError(f"{why}: {progress}. Run it again for the rest.") from None
+        self.stdout.write(f"{progress}.")
+        self._wait_for_mails()
+
+    def _list(self, selections: list[Q], last: int) -> None:
+        for selection in selections:
+            for key in _in_parts(_keys(selection, last)):
+                used = f"last used {key.last_used:%Y-%m-%d %H:%M} UTC" if key.last_used else "never used"
+                self.stdout.write(f"{key.client_id}  {key.user.email}  {used}")
+
+    def _confirm(self, number: int) -> None:
+        try:
+            answer = input(f"Revoke {number:,} keys? Their owners are mailed, and it cannot be undone. [y/N] ")
+        except EOFError:
+            raise CommandError("Nothing was revoked: without a terminal, --yes has to be given.") from None
+        if answer.strip().lower() not in ("y", "yes"):
+            raise CommandError("Nothing was revoked.")
+
+    def _revoke(self, selected: Any, reason: str, progress: Progress) -> None:
+        origin = origin_of_command("revokekeys")
+        for key in _in_parts(selected):
+            with transaction.atomic():
+                # The owner's row first, as every change does. Then this very key, if it still is what was asked for:
+                # it may have been used, or have been deleted and another made, since it was read.
+                owner = User.objects.select_for_update().filter(pk=key.user_id).first()
+                if owner is None or not selected.filter(pk=key.pk).exists():
+                    continue
+                keys.revoke(owner=owner, origin=origin, reason=reason)
+            progress.add(1)
+
+    def _wait_for_mails(self) -> None:
+        """The process ends when all mails are sent; this only says what it waits for."""
+        said = 0.0
+        while number := notices.waiting():
+            if time.monotonic() - said > 10:
+                said = time.monotonic()
+                self.stderr.write(f"{number:,} mails to owners are still to be sent ...", lambda text: text)
+            time.sleep(0.1)
+
+
+def _selections(which: dict[str, Any]) -> Iterator[Q]:
+    """What the options ask for, as conditions on keys; more than one only for a long list."""
+    if name := which["company"]:
+        company = Company.objects.filter(name=name).first()
+        if company is None:
+            raise CommandError(f"There is no company named {name}.")
+        yield Q(user__company=company)
+    elif email := which["owner"]:
+        owner = User.objects.filter(email__iexact=email.strip()).first()
+        if owner is None:
+            raise CommandError(f"No user has the e-mail address {email}.")
+        yield Q(user=owner)
+    elif days := which["unused_for"]:
+        yield _unused_since(timezone.now() - timedelta(days=days))
+    elif file := which["listed"]:
+        client_ids = _client_ids(file)
+        for start in range(0, len(client_ids), KEYS_AT_A_TIME):
+            yield Q(client_id__in=client_ids[start : start + KEYS_AT_A_TIME])
+    else:
+        yield Q()
+
+
+def _unused_since(moment: datetime) -> Q:
+    # A new secret is a sign of life, too.
+    return Q(secret_created__lt=moment) & (Q(last_used=None) | Q(last_used__lt=moment))
+
+
+def _client_ids(file: Path) -> list[str]:
+    try:
+        lines = (sys.stdin.read() if str(file) == "-" else file.read_text()).split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{file} could not be read: {error}.") from None
+    for number, line in enumerate(lines, 1):
+        if not credentials.is_client_id(line):
+            raise CommandError(f"{file}: entry {number} is no Client ID, which is 32 characters of 0-9a-f.")
+    return sorted(set(lines))
+
+
+def _keys(selection: Q, last: int) -> Any:
+    return OAuthApplication.objects.filter(selection, pk__lte=last)
+
+
+def _in_parts(selected: Any) -> Iterator[OAuthApplication]:
+    """The keys with their owners, read a part at a time: others are revoked meanwhile, and there may be very many."""
+    part = list(selected.select_related("user").order_by("pk")[:KEYS_AT_A_TIME])
+    while part:
+        yield from part
+        part = list(selected.select_related("user").filter(pk__gt=part[-1].pk).order_by("pk")[:KEYS_AT_A_TIME])
+
+
+def _days(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 36_500:
+        raise argparse.ArgumentTypeError("a whole number of days from 1 upwards, please")
+    return int(text)
+
+
+def _reason(text: str) -> str:
+    text = text.strip()
+    if not text or len(text) > REASON_LENGTH or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"one line of at most {REASON_LENGTH} characters, please")
+    return text

@@ -1,0 +1,47 @@
+"""manage.py afterrestore: what an old backup brought back to life is ended."""
+
+from io import StringIO
+
+import pytest
+from django.contrib.sessions.models import Session
+from django.core.management import call_command
+
+from profiles import tokens
+from profiles.models import User
+
+from .conftest import make_token
+
+pytestmark = pytest.mark.django_db
+
+
+def run(*arguments: str) -> str:
+    out = StringIO()
+    call_command("afterrestore", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_tokens_end_and_the_key_stays(user, key, token):
+    out = run()
+    assert "access tokens of 1 keys" in out
+    assert "revokekeys" in out
+    assert tokens.find(token) is None
+    assert tokens.find(make_token(key))
+
+
+def test_sessions_end(signed_in):
+    assert signed_in.get("/profile/").status_code == 200
+    run()
+    assert signed_in.get("/profile/").status_code == 302
+    assert not Session.objects.exists()
+
+
+def test_no_form_of_before_fits_again(user, key):
+    before = user.key_version
+    run()
+    assert User.objects.get(pk=user.pk).key_version > before + 100_000
+
+
+def test_a_dry_run_changes_nothing(user, key, token, signed_in):
+    assert "would be ended" in run("--dry-run")
+    assert tokens.find(token)
+    assert Session.objects.exists()

@@ -1,0 +1,195 @@
+"""manage.py revokekeys: the keys that were asked for, and no other, each as if by staff."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from profiles import keys, tokens
+from profiles.http import Origin
+from profiles.management.commands import revokekeys
+from profiles.models import Company, KeyEvent, OAuthApplication, User
+
+from .conftest import make_key, make_token
+
+pytestmark = pytest.mark.django_db
+
+REASON = ["--reason", "The offices were broken into"]
+
+
+def revoke(*arguments: str, yes: bool = True) -> str:
+    out = StringIO()
+    call_command("revokekeys", *REASON, *arguments, *(["--yes"] if yes else []), stdout=out)
+    return out.getvalue()
+
+
+@pytest.fixture
+def stranger(access_profile) -> User:
+    """Somebody of another company, with a key."""
+    company = Company.objects.create(name="Other Ltd")
+    stranger = User.objects.create_user("stranger@example.net", name="Sam", company=company)
+    make_key(stranger)
+    return stranger
+
+
+def holders() -> set[str]:
+    return set(OAuthApplication.objects.values_list("user__email", flat=True))
+
+
+def test_of_a_company(user, key, stranger):
+    assert revoke("--company", "Fleet Ltd").startswith("1 of 1 keys revoked")
+    assert holders() == {stranger.email}
+
+
+def test_of_one_owner(user, other_user, key):
+    make_key(other_user)
+    assert revoke("--owner", "USER@example.com").startswith("1 of 1 keys")
+    assert holders() == {other_user.email}
+
+
+def test_all(key, stranger):
+    assert revoke("--all").startswith("2 of 2 keys")
+    assert holders() == set()
+
+
+@pytest.mark.parametrize(
+    ("made", "used", "revoked"),
+    [(100, None, True), (100, 91, True), (100, 89, False), (89, None, False), (89, 95, False)],
+    ids=["never used", "long ago", "lately", "new", "new secret"],
+)
+def test_unused_for(made, used, revoked, user, key):
+    def ago(days: int | None):
+        return days and timezone.now() - timedelta(days=days)
+
+    OAuthApplication.objects.update(secret_created=ago(made), last_used=ago(used))
+    revoke("--unused-for", "90")
+    assert (keys.of(user) is None) == revoked
+
+
+def test_listed(user, key, stranger, tmp_path):
+    file = tmp_path / "ids"
+    file.write_text(f"{key.client_id}\n{'0' * 32}\n\n{key.client_id}\n")
+    assert revoke("--listed", str(file)).startswith("1 of 1 keys")
+    assert holders() == {stranger.email}
+
+
+def test_a_list_longer_than_one_part(key, stranger, tmp_path, monkeypatch):
+    monkeypatch.setattr(revokekeys, "KEYS_AT_A_TIME", 1)
+    file = tmp_path / "ids"
+    file.write_text("\n".join(OAuthApplication.objects.values_list("client_id", flat=True)))
+    assert revoke("--listed", str(file)).startswith("2 of 2 keys")
+
+
+def test_what_is_no_client_id_is_refused_before_anything_is_done(user, key, tmp_path):
+    file = tmp_path / "ids"
+    file.write_text(f"{key.client_id}\nuser@example.com\n")
+    with pytest.raises(CommandError, match="entry 2 is no Client ID"):
+        revoke("--listed", str(file))
+    assert keys.of(user)
+
+
+def test_it_is_a_revocation_with_event_reason_and_mail(
+    user, key, token, django_capture_on_commit_callbacks, mailoutbox
+):  # security 16, 61
+    with django_capture_on_commit_callbacks(execute=True):
+        revoke("--all")
+    event = user.key_events.first()
+    assert (event.action, event.via, event.actor) == ("revoked", "command", None)
+    assert event.reason == REASON[1]
+    assert event.user_agent.startswith("manage.py revokekeys, run by ")
+    assert tokens.find(token) is None
+    assert [mail.to for mail in mailoutbox] == [[user.email]]
+    assert REASON[1] in mailoutbox[0].body
+
+
+def test_a_dry_run_lists_and_revokes_nothing(user, key):
+    out = revoke("--all", "--dry-run")
+    assert key.client_id in out
+    assert user.email in out
+    assert "1 keys would be revoked" in out
+    assert keys.of(user)
+
+
+@pytest.mark.parametrize(("answer", "done"), [("y", True), ("Yes", True), ("", False), ("n", False), ("maybe", False)])
+def test_it_asks(answer, done, user, key, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda _: answer)
+    if done:
+        revoke("--all", yes=False)
+    else:
+        with pytest.raises(CommandError, match="Nothing was revoked"):
+            revoke("--all", yes=False)
+    assert (keys.of(user) is None) == done
+
+
+def test_without_a_terminal_it_does_nothing_unless_told_not_to_ask(user, key, monkeypatch):
+    def no_terminal(_: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", no_terminal)
+    with pytest.raises(CommandError, match="--yes"):
+        revoke("--all", yes=False)
+    assert keys.of(user)
+
+
+def test_a_key_made_while_it_runs_stays(user, key, monkeypatch):
+    def confirm_slowly(_: str) -> str:
+        keys.delete(owner=user, origin=Origin(actor=user, via=KeyEvent.Via.PAGE))
+        make_key(user)
+        return "y"
+
+    monkeypatch.setattr("builtins.input", confirm_slowly)
+    assert revoke("--all", yes=False).startswith("0 of 1 keys")
+    assert keys.of(user)
+
+
+def test_a_key_that_is_used_after_it_was_read_stays(user, key, monkeypatch):
+    OAuthApplication.objects.update(secret_created=timezone.now() - timedelta(days=100))
+    real = revokekeys._in_parts
+
+    def read_then_used(selected):
+        for found in real(selected):
+            make_token(key)
+            tokens.note_use(key_id=found.pk, address=None, user_agent="")
+            yield found
+
+    monkeypatch.setattr(revokekeys, "_in_parts", read_then_used)
+    assert revoke("--unused-for", "90").startswith("0 of 1 keys")
+    assert keys.of(user)
+
+
+def test_stopped_by_hand_what_is_done_is_done(user, stranger, key, monkeypatch):
+    real = keys.revoke
+
+    def revoke_one_then_stop(**arguments) -> None:
+        if arguments["owner"] == user:
+            raise KeyboardInterrupt
+        real(**arguments)
+
+    monkeypatch.setattr(keys, "revoke", revoke_one_then_stop)
+    with pytest.raises(CommandError, match=r"Stopped: 1 of 2 keys revoked .* Run it again"):
+        revoke("--all")
+    assert holders() == {user.email}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ([], "one of the arguments"),
+        (["--all", "--company", "Fleet Ltd"], "not allowed"),
+        (["--company", "Nobody Ltd"], "no company named"),
+        (["--owner", "nobody@example.com"], "No user has"),
+        (["--unused-for", "0"], "please"),
+        (["--listed", "/no/such/file"], "could not be read"),
+        (["--all", "--reason", " "], "please"),
+        (["--all", "--reason", "x" * 201], "please"),
+        (["--all", "--reason", "two\nlines"], "please"),
+    ],
+)
+def test_what_cannot_be_right_is_refused(wrong, why, user, key):
+    with pytest.raises(CommandError, match=why):
+        revoke(*wrong)
+    assert keys.of(user)
