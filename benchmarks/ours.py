@@ -1,0 +1,120 @@
+"""What is asked of the product from inside, in a process of its own with its settings; prints JSON.
+
+python -m benchmarks.ours prepare [static]    the tables, the demo data, a key, and the static files if they are wanted
+python -m benchmarks.ours page                the queries of the profile page
+python -m benchmarks.ours changes EMAIL N     seconds of N times Create, Regenerate and Delete for this user
+python -m benchmarks.ours key EMAIL           a key for this user
+python -m benchmarks.ours regenerate EMAIL    seconds of one Regenerate
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from functools import partial
+from typing import Any
+
+import django
+from django.core.management import call_command
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "airvantage_keys.settings")
+KEY_OF = "other@demo.example"
+
+
+def prepare(*static: str) -> dict[str, str]:
+    from profiles import credentials, keys
+    from profiles.models import User
+
+    call_command("migrate", verbosity=0)
+    call_command("createcachetable")
+    call_command("demodata")
+    if static:
+        call_command("collectstatic", interactive=False, verbosity=0)
+    key, secret = keys.create(owner=User.objects.get(email=KEY_OF), origin=_origin())
+    # A secret of the right form that is nobody's.
+    return {"client_id": key.client_id, "secret": secret, "other_secret": credentials.new_secret()}
+
+
+def page() -> list[str]:
+    """As a browser asks that has just signed in; the middlewares are all there, the server is not."""
+    from django.db import connection
+    from django.test import Client
+    from django.test.utils import CaptureQueriesContext
+
+    from profiles.models import User
+
+    browser = Client(SERVER_NAME="127.0.0.1")
+    browser.force_login(User.objects.get(email=KEY_OF))
+    for _ in range(10):
+        if browser.get("/profile/").status_code != 200:
+            raise SystemExit("GET /profile/ did not answer 200")
+    with CaptureQueriesContext(connection) as queries:
+        browser.get("/profile/")
+    return [query["sql"] for query in queries.captured_queries]
+
+
+def changes(email: str, times: str) -> dict[str, list[float]]:
+    """Each change is a transaction, so these are seconds by the clock. The user must have no key; has none after."""
+    from profiles import keys
+    from profiles.models import User
+
+    owner = User.objects.get(email=email)
+    three = {"create": keys.create, "regenerate": keys.regenerate, "delete": keys.delete}
+    found: dict[str, list[float]] = {name: [] for name in three}
+    for _ in range(int(times)):
+        for name, change in three.items():
+            found[name].append(_seconds(partial(change, owner=owner, origin=_origin())))
+    return found
+
+
+def key(email: str) -> None:
+    from profiles import keys
+    from profiles.models import User
+
+    keys.create(owner=User.objects.get(email=email), origin=_origin())
+
+
+def regenerate(email: str) -> list[float]:
+    from profiles import keys
+    from profiles.models import User
+
+    owner = User.objects.get(email=email)
+    # What the first change of a process has to compile is not what is looked for here.
+    changes("admin@demo.example", "5")
+    return [_seconds(partial(keys.regenerate, owner=owner, origin=_origin()))]
+
+
+def _origin() -> Any:
+    from profiles.http import Origin
+    from profiles.models import KeyEvent
+
+    return Origin(actor=None, via=KeyEvent.Via.COMMAND)
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    django.setup()
+    name, *arguments = sys.argv[1:]
+    commands: dict[str, Callable[..., Any]] = {
+        "prepare": prepare,
+        "page": page,
+        "changes": changes,
+        "key": key,
+        "regenerate": regenerate,
+    }
+    with redirect_stdout(sys.stderr):
+        answer = commands[name](*arguments)
+    sys.stdout.write(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()
