@@ -20,6 +20,7 @@ from django.db.models.functions import Lower
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django_countries.fields import CountryField
 from oauth2_provider.models import (
     AbstractAccessToken,
     AbstractApplication,
@@ -49,6 +50,11 @@ class Company(models.Model):
 
     uid = models.CharField(_("uid"), max_length=32, unique=True, default=new_uid, editable=False)
     name = models.CharField(_("name"), max_length=150, unique=True)
+    require_mfa = models.BooleanField(
+        _("multi-factor authentication required"),
+        default=False,
+        help_text=_("Its users must set up a second factor when they sign in. API access keys are not affected."),
+    )
 
     class Meta:
         verbose_name = _("company")
@@ -88,6 +94,10 @@ class UserManager(BaseUserManager["User"]):
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
         return self.create_user(email, password, **{"is_staff": True, "is_superuser": True, **fields})
 
+    def with_all(self) -> models.QuerySet[User]:
+        """With what the user's pages show: company, access profile and key."""
+        return self.select_related("company", "access_profile", "key")
+
     def get_by_natural_key(self, username: str | None) -> User:
         return self.get(email=(username or "").lower())
 
@@ -112,7 +122,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         ],
         help_text=_("International form, such as +33123456789."),
     )
-    country = models.CharField(_("country"), max_length=100, blank=True)
+    country = CountryField(_("country"), blank=True)
     picture = models.FileField(_("picture"), upload_to="pictures/", blank=True, editable=False)
     company = models.ForeignKey(
         Company, models.PROTECT, null=True, blank=True, related_name="users", verbose_name=_("company")
@@ -125,6 +135,12 @@ class User(AbstractBaseUser, PermissionsMixin):
         related_name="users",
         verbose_name=_("access profile"),
     )
+    marketing = models.BooleanField(_("news and offers by e-mail"), default=False)
+    # "" stands for the browser's language, and for UTC.
+    language = models.CharField(_("language"), max_length=10, blank=True)
+    time_zone = models.CharField(_("time zone"), max_length=64, blank=True)
+    email_codes = models.BooleanField(_("codes by e-mail"), default=False, editable=False)
+    """Whether signing in takes a code that is sent by e-mail: the first of the second factors."""
     is_active = models.BooleanField(
         _("active"), default=True, help_text=_("Without it, neither the user nor their key gets in.")
     )
@@ -288,20 +304,52 @@ class AccessToken(AbstractAccessToken):
         return super().is_expired() or not AccessToken.objects.live().filter(pk=self.pk).exists()
 
 
-class KeyEventQuerySet(models.QuerySet["KeyEvent"]):
+class EventQuerySet(models.QuerySet[Any]):
     def update(self, **kwargs: Any) -> int:
-        raise TypeError("Key events are never changed.")
+        raise TypeError("Events are never changed.")
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        raise TypeError("Key events are never deleted.")
+        raise TypeError("Events are never deleted.")
 
 
-class KeyEvent(models.Model):
-    """What happened to a key: appended, never changed.
+class Event(models.Model):
+    """What happened, by whom and from where: appended, never changed.
 
-    The Client ID and the users' uids are copied, because the event outlives the key and the users. They are
-    no personal data by themselves: once a user is deleted, a uid leads nowhere.
+    The users' uids are copied, because the event outlives the users. They are no personal data by themselves: once a
+    user is deleted, a uid leads nowhere.
     """
+
+    class Via(models.TextChoices):
+        PAGE = "page", _("My Profile")
+        ADMIN = "admin", _("Admin site")
+        COMMAND = "command", _("Command line")
+
+    kind: ClassVar[str]
+
+    time = models.DateTimeField(_("time"), default=timezone.now, db_index=True)
+    owner_uid = models.CharField(_("owner's uid"), max_length=32, db_index=True)
+    actor = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+", verbose_name=_("by"))
+    actor_uid = models.CharField(_("actor's uid"), max_length=32, blank=True)
+    via = models.CharField(_("via"), max_length=10, choices=Via)
+    address = models.GenericIPAddressField(_("address"), null=True)
+    user_agent = models.CharField(_("client"), max_length=200, blank=True)
+
+    objects = EventQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("Events are never changed.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        raise TypeError("Events are never deleted.")
+
+
+class KeyEvent(Event):
+    """What happened to a key. The Client ID is copied, because the event outlives the key."""
 
     class Action(models.TextChoices):
         CREATED = "created", _("Key created")
@@ -310,24 +358,12 @@ class KeyEvent(models.Model):
         REVOKED = "revoked", _("Key revoked by an administrator")
         PASSWORD_REFUSED = "password_refused", _("Wrong password for a change of the key")
 
-    class Via(models.TextChoices):
-        PAGE = "page", _("My Profile")
-        ADMIN = "admin", _("Admin site")
-        COMMAND = "command", _("Command line")
+    kind = "key"
 
-    time = models.DateTimeField(_("time"), default=timezone.now, db_index=True)
     action = models.CharField(_("what"), max_length=20, choices=Action)
     client_id = models.CharField(_("Client ID"), max_length=32, blank=True, db_index=True)
     owner = models.ForeignKey(User, models.SET_NULL, null=True, related_name="key_events", verbose_name=_("owner"))
-    owner_uid = models.CharField(_("owner's uid"), max_length=32, db_index=True)
-    actor = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+", verbose_name=_("by"))
-    actor_uid = models.CharField(_("actor's uid"), max_length=32, blank=True)
-    via = models.CharField(_("via"), max_length=10, choices=Via)
-    address = models.GenericIPAddressField(_("address"), null=True)
-    user_agent = models.CharField(_("client"), max_length=200, blank=True)
     reason = models.CharField(_("reason"), max_length=200, blank=True)
-
-    objects = KeyEventQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("key event")
@@ -338,10 +374,39 @@ class KeyEvent(models.Model):
     def __str__(self) -> str:
         return f"{self.get_action_display()} · {self.client_id or self.owner_uid}"
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        if not self._state.adding:
-            raise TypeError("Key events are never changed.")
-        super().save(*args, **kwargs)
 
-    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        raise TypeError("Key events are never deleted.")
+class AccountEvent(Event):
+    """What happened to an account, apart from its key: sign-ins, and changes of what protects it."""
+
+    DETAIL_LENGTH = 254
+
+    class Action(models.TextChoices):
+        SIGNED_IN = "signed_in", _("Signed in")
+        SIGN_IN_FAILED = "sign_in_failed", _("Failed sign-in")
+        PASSWORD_CHANGED = "password_changed", _("Password changed")
+        PASSWORD_RESET = "password_reset", _("Password set by a link from a mail")
+        EMAIL_CHANGE_ASKED = "email_change_asked", _("Change of the e-mail address asked for")
+        EMAIL_CHANGE_CANCELLED = "email_change_cancelled", _("Change of the e-mail address cancelled")
+        EMAIL_CHANGED = "email_changed", _("E-mail address changed")
+        MFA_ADDED = "mfa_added", _("Second factor added")
+        MFA_REMOVED = "mfa_removed", _("Second factor removed")
+        MFA_RESET = "mfa_reset", _("Second factors removed by an administrator")
+        RECOVERY_CODES_MADE = "recovery_codes_made", _("Recovery codes made")
+        RECOVERY_CODE_USED = "recovery_code_used", _("Recovery code used")
+        SESSION_ENDED = "session_ended", _("Browser signed out")
+        SESSIONS_ENDED = "sessions_ended", _("All other browsers signed out")
+
+    kind = "account"
+
+    action = models.CharField(_("what"), max_length=30, choices=Action)
+    owner = models.ForeignKey(User, models.SET_NULL, null=True, related_name="account_events", verbose_name=_("owner"))
+    detail = models.CharField(_("detail"), max_length=DETAIL_LENGTH, blank=True)
+
+    class Meta:
+        verbose_name = _("account event")
+        verbose_name_plural = _("account events")
+        ordering = ("-id",)
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"{self.get_action_display()} · {self.owner_uid}"

@@ -1,8 +1,8 @@
-"""The owner is mailed what happened to their key: what, when, by whom, from where, and what to do (ASVS 6.3.7).
+"""The owner is mailed what happened to their key or account: what, when, by whom, from where, what to do (ASVS 6.3.7).
 
 A mail never stands in the way of what it tells about. It goes out after the commit, from a thread of its own: a mail
 server that is slow or away fails nothing, and nobody whose new secret is in the answer waits for it. What could not be
-sent is logged; the key event is what is kept. The threads are joined when the process ends, so that a command, or a
+sent is logged; the event is what is kept. The threads are joined when the process ends, so that a command, or a
 server that is stopped, still sends what waits.
 
 No mail holds a secret, because none ever comes here.
@@ -28,7 +28,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
-from .models import KeyEvent
+from .models import AccountEvent, KeyEvent
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -46,11 +46,13 @@ _waiting: set[Future[None]] = set()
 class Words:
     subject: _StrPromise
     effect: _StrPromise
-    # What to do with the key if this was a surprise; "" if there is no key left to do it with.
+    # What to do on My Profile if this was a surprise, and in which part of it; "" if there is nothing to do there.
     remedy: _StrPromise | str = ""
+    section: str = "api-key"
 
 
-WORDS = {
+# By action, of either kind of event. What is not here is not mailed.
+WORDS: dict[str, Words] = {
     KeyEvent.Action.CREATED: Words(
         subject=_("Your personal API access key was created"),
         effect=_("Whoever has its Client ID and its secret key can use the API as you, with your rights."),
@@ -75,9 +77,10 @@ WORDS = {
 }
 
 
-def mail_owner(event: KeyEvent) -> None:
+def mail_owner(event: KeyEvent | AccountEvent, *, address: str = "") -> None:
     """Mail the owner about this event once it is committed, if it is one of `WORDS`.
 
+    To `address`, if that is given: the one on file before the change, when it is the address that changes.
     Not an owner who is inactive: they can not sign in to do anything about it, their key was refused already, and who
     reads the mailbox of somebody who has left is not known.
     """
@@ -85,7 +88,7 @@ def mail_owner(event: KeyEvent) -> None:
     if event.action not in WORDS or owner is None or not owner.is_active:
         return
     # The address is the one on file now, whatever else this request does to it.
-    transaction.on_commit(partial(_post, owner.email, event), robust=True)
+    transaction.on_commit(partial(_post, address or owner.email, event), robust=True)
 
 
 def waiting() -> int:
@@ -93,45 +96,48 @@ def waiting() -> int:
     return len(_waiting)
 
 
-def _post(address: str, event: KeyEvent) -> None:
+def _post(address: str, event: KeyEvent | AccountEvent) -> None:
     if len(_waiting) >= WAITING_AT_MOST:
-        logger.error("mail about key event %s not sent: too many are waiting", event.pk)
+        logger.error("mail about %s event %s not sent: too many are waiting", event.kind, event.pk)
         return
     mail = _mailers.submit(_send, address, event)
     _waiting.add(mail)
     mail.add_done_callback(_waiting.discard)
 
 
-def _send(address: str, event: KeyEvent) -> None:
+def _send(address: str, event: KeyEvent | AccountEvent) -> None:
     try:
         context = _context(event)
         EmailMultiAlternatives(
-            str(WORDS[KeyEvent.Action(event.action)].subject),
-            render_to_string("mail/key_changed.txt", context),
+            str(WORDS[event.action].subject),
+            render_to_string("mail/notice.txt", context),
             to=[address],
-            alternatives=[(render_to_string("mail/key_changed.html", context), "text/html")],
+            alternatives=[(render_to_string("mail/notice.html", context), "text/html")],
             headers={
                 # Nobody's out-of-office answers a machine (RFC 3834); and a mail can be traced to its event.
                 "Auto-Submitted": "auto-generated",
-                "Message-ID": make_msgid(f"key-event-{event.pk}", domain=urlsplit(settings.BASE_URL).hostname),
+                "Message-ID": make_msgid(f"{event.kind}-event-{event.pk}", domain=urlsplit(settings.BASE_URL).hostname),
             },
             # Where mails are only written down, to the log like the rest: stdout is for what commands print.
             connection=get_connection(stream=sys.stderr),
         ).send()
     except Exception as error:  # noqa: BLE001 - whatever it was: the key is changed, and nobody else hears of it
-        logger.error("mail about key event %s not sent: %r", event.pk, error)  # noqa: TRY400 - one line, no traceback
+        logger.error("mail about %s event %s not sent: %r", event.kind, event.pk, error)  # noqa: TRY400 - one line, no traceback
     else:
-        logger.debug("mail about key event %s sent", event.pk)
+        logger.debug("mail about %s event %s sent", event.kind, event.pk)
 
 
-def _context(event: KeyEvent) -> dict[str, object]:
+def _context(event: KeyEvent | AccountEvent) -> dict[str, object]:
     """What the templates say, out of the event alone: its users may be gone, and a look-up would open a connection."""
-    words = WORDS[KeyEvent.Action(event.action)]
+    words = WORDS[event.action]
     by_owner = event.actor_uid == event.owner_uid and event.action != KeyEvent.Action.REVOKED
     facts: list[tuple[object, str | _StrPromise]] = [
         (_("When"), f"{event.time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"),
-        (_("Client ID"), event.client_id),
     ]
+    if isinstance(event, KeyEvent):
+        facts += [(_("Client ID"), event.client_id)]
+    elif event.detail:
+        facts += [(_("Which"), event.detail)]
     if by_owner:
         facts += [
             (_("By"), _("you, on the page My Profile")),
@@ -142,14 +148,15 @@ def _context(event: KeyEvent) -> dict[str, object]:
         facts += [(_("By"), _("an administrator, on the command line"))]
     else:
         facts += [(_("By"), _("an administrator"))]
-    if event.reason:
+    if isinstance(event, KeyEvent) and event.reason:
         facts += [(_("Reason"), event.reason)]
     return {
         "words": words,
         "facts": facts,
         "by_owner": by_owner,
         "site": settings.BASE_URL,
-        "key_link": f"{settings.BASE_URL}{reverse('profile')}#api-key",
+        "about_key": isinstance(event, KeyEvent),
+        "link": f"{settings.BASE_URL}{reverse('profile')}#{words.section}",
         "password_link": f"{settings.BASE_URL}{reverse('account_reset_password')}",
     }
 

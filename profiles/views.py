@@ -146,8 +146,8 @@ def _profile(
 
     `secret` is shown if there is one, `done` says which action made it, `notices` are (kind, text) for the section.
     """
-    # Once more, although request.user is there: who you are, your key and its version in one look.
-    owner = get_object_or_404(User.objects.select_related("company", "access_profile", "key"), pk=request.user.pk)
+    # After a change once more: who you are, your key and its version are to be of one moment, the one after it.
+    owner = get_object_or_404(User.objects.with_all(), pk=request.user.pk) if request.method == "POST" else request.user
     key: OAuthApplication | None = getattr(owner, "key", None)
     events = list(owner.key_events.all()[:EVENTS_SHOWN])
     changed = next((event for event in events if event.action in KEY_CHANGES), None)

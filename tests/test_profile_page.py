@@ -14,7 +14,7 @@ from .page import PROFILE, SECTION, Tags, by_htmx, html, is_whole_page, words
 
 @pytest.fixture
 def described(user: User) -> User:
-    user.job_title, user.phone_number, user.country = "Dispatcher", "+33123456789", "France"
+    user.job_title, user.phone_number, user.country = "Dispatcher", "+33123456789", "FR"
     user.save()
     return user
 
@@ -139,9 +139,9 @@ def test_an_expired_session_leads_htmx_to_sign_in_as_a_whole_page(client, user):
     assert response.content == b""
 
 
-def test_four_queries_make_the_page(signed_in, key, django_assert_num_queries):
-    # 1 the session, 2 its user, 3 the user with company, access profile and key, 4 the last events
-    with django_assert_num_queries(4):
+def test_three_queries_make_the_page(signed_in, key, django_assert_num_queries):
+    # 1 the session, 2 its user with company, access profile and key, 3 the last events
+    with django_assert_num_queries(3):
         signed_in.get(PROFILE)
 
 

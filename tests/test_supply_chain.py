@@ -16,12 +16,14 @@ from .server import ROOT
 ALLOWED = {
     "Apache-2.0",
     "Apache-2.0 OR BSD-3-Clause",
+    "BSD",
     "BSD License",
     "BSD-3-Clause",
     "LGPL-3.0-only",
     "LGPL-3.0-or-later",
     "MIT",
     "MIT-0",
+    "MIT-CMU",
     "MPL-2.0",
     "PSF-2.0",
 }

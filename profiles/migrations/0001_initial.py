@@ -4,6 +4,7 @@ import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.text
 import django.utils.timezone
+import django_countries.fields
 import oauth2_provider.models
 import profiles.credentials
 import profiles.models
@@ -59,7 +60,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=150, verbose_name='name')),
                 ('job_title', models.CharField(blank=True, max_length=150, verbose_name='job title')),
                 ('phone_number', models.CharField(blank=True, help_text='International form, such as +33123456789.', max_length=20, validators=[django.core.validators.RegexValidator('^(\\+[1-9])[0-9]{0,18}\\Z', 'Write the number in its international form, such as +33123456789.')], verbose_name='phone number')),
-                ('country', models.CharField(blank=True, max_length=100, verbose_name='country')),
+                ('country', django_countries.fields.CountryField(blank=True, max_length=2, verbose_name='country')),
                 ('picture', models.FileField(blank=True, editable=False, upload_to='pictures/', verbose_name='picture')),
                 ('is_active', models.BooleanField(default=True, help_text='Without it, neither the user nor their key gets in.', verbose_name='active')),
                 ('is_staff', models.BooleanField(default=False, help_text='Opens the admin site.', verbose_name='staff')),

@@ -43,7 +43,7 @@ USERS: dict[str, dict[str, Any]] = {
         "profile": "Operator",
         "job_title": "Fleet operator",
         "phone_number": "+33123456789",
-        "country": "France",
+        "country": "FR",
     },
     "other@demo.example": {"name": "Oscar Other", "profile": "Viewer", "job_title": "Field engineer"},
     "admin@demo.example": {"name": "Ada Admin", "profile": "Administrator", "is_staff": True, "is_superuser": True},

@@ -1,9 +1,17 @@
 """How django-allauth behaves here."""
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.auth_backends import AuthenticationBackend as AllauthBackend
 from django.http import HttpRequest
 
-from .models import User
+from ..models import User
+
+
+class AuthenticationBackend(AllauthBackend):
+    def get_user(self, user_id: int | str) -> User | None:
+        """The user of a session, with what every page of theirs shows: one look, so that it is of one moment."""
+        user = User.objects.with_all().filter(pk=user_id).first()
+        return user if user and self.user_can_authenticate(user) else None
 
 
 class AccountAdapter(DefaultAccountAdapter):
