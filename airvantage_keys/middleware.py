@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import lru_cache
 
 from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.core.signals import got_request_exception
@@ -56,7 +57,7 @@ def api_without_session(get_response: GetResponse) -> GetResponse:
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        return _answer(request) if is_api(request.path_info) else get_response(request)
+        return answer(request) if is_api(request.path_info) else get_response(request)
 
     return middleware
 
@@ -65,9 +66,9 @@ def is_api(path: str) -> bool:
     return path.startswith(("/api/", "/.well-known/")) or path in ("/api", "/livez", "/readyz")
 
 
-def _answer(request: HttpRequest) -> HttpResponse:
+def answer(request: HttpRequest) -> HttpResponse:
     try:
-        view, args, kwargs = resolve(request.path_info)
+        view, args, kwargs = _resolved(request.path_info)
         return view(request, *args, **kwargs)
     except Http404:
         return errors.not_found()
@@ -80,3 +81,7 @@ def _answer(request: HttpRequest) -> HttpResponse:
         got_request_exception.send(sender=None, request=request)
         logger.exception("unhandled: %s", request.path)
         return errors.internal()
+
+
+# There are few addresses here, and each is the same view for ever. What is unknown raises, and so is not kept.
+_resolved = lru_cache(maxsize=256)(resolve)

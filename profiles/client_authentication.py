@@ -58,7 +58,7 @@ def client_credentials(request: HttpRequest, form: Mapping[str, str]) -> ClientC
     Raises OAuthError: `invalid_request` for two methods at once, `invalid_client` for none, for another method,
     and for credentials that cannot be ours by their form (no look at the database is spent on these).
     """
-    header = request.headers.get("Authorization")
+    header = request.META.get("HTTP_AUTHORIZATION")
     if header is None:
         client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
         if not client_id and not secret:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -57,13 +58,20 @@ def client_address(request: HttpRequest) -> str | None:
         hops = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
         if len(hops) >= settings.TRUSTED_PROXIES:
             address = hops[-settings.TRUSTED_PROXIES].strip()
+    return _as_address(address)
+
+
+@lru_cache(maxsize=1024)
+def _as_address(text: str) -> str | None:
     try:
-        return str(ipaddress.ip_address(address))
+        return str(ipaddress.ip_address(text))
     except ValueError:
         return None
 
 
 def user_agent(request: HttpRequest) -> str:
     """The User-Agent header, made fit to store and to log: one line of printable text, not too long."""
-    text = request.META.get("HTTP_USER_AGENT", "")[:USER_AGENT_LENGTH]
+    text: str = request.META.get("HTTP_USER_AGENT", "")[:USER_AGENT_LENGTH]
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else "?" for character in text)

@@ -87,7 +87,8 @@ def token(request: HttpRequest, form: Form) -> HttpResponse:
     address = client_address(request)
     tokens.note_use(key_id=issued.key_id, address=address, user_agent=user_agent(request))
     logger.info("token issued: client_id=%s address=%s", client.client_id, address or "-")
-    app_authorized.send(sender=token, request=request, token=issued.row)
+    if app_authorized.has_listeners(token):
+        app_authorized.send(sender=token, request=request, token=issued.row)
     return CompactJsonResponse(
         {
             "access_token": issued.token,
@@ -169,7 +170,7 @@ def _form(request: HttpRequest) -> dict[str, str]:
     query = _parameters(request.META.get("QUERY_STRING", "").encode("latin-1", "replace"), "The address")
     if misplaced := NEVER_IN_THE_ADDRESS.intersection(query):
         raise invalid_request(f"Send {min(misplaced)} in the body of the request, never in the address.")
-    if "Transfer-Encoding" in request.headers and not request.META.get("CONTENT_LENGTH"):
+    if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
         # WSGI does not hand on where such a body ends.
         raise invalid_request("Send the body in one piece, with Content-Length.")
     body = request.read(BODY_AT_MOST + 1)

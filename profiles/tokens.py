@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import inf
@@ -38,7 +39,12 @@ class IssuedToken:
     expires_in: int
     scope: str
     key_id: int
-    row: AccessToken  # for receivers of the toolkit's signals
+    fields: Mapping[str, Any]  # of the row
+
+    @property
+    def row(self) -> AccessToken:
+        """The row as the model has it, for receivers of the toolkit's signals."""
+        return AccessToken(**self.fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +133,18 @@ def issue(*, client_id: str, secret: str, scope: str) -> IssuedToken | None:
     if row is None:
         return None
     pk, key_id, user_id, key_version = row
-    saved = AccessToken(
-        id=pk,
-        token_checksum=checksum,
-        application_id=key_id,
-        user_id=user_id,
-        key_version=key_version,
-        scope=scope,
-        expires=expires,
-        created=now,
-        updated=now,
-    )
-    return IssuedToken(token=token, expires_in=expires_in, scope=scope, key_id=key_id, row=saved)
+    fields = {
+        "id": pk,
+        "token_checksum": checksum,
+        "application_id": key_id,
+        "user_id": user_id,
+        "key_version": key_version,
+        "scope": scope,
+        "expires": expires,
+        "created": now,
+        "updated": now,
+    }
+    return IssuedToken(token=token, expires_in=expires_in, scope=scope, key_id=key_id, fields=fields)
 
 
 def authenticate(*, client_id: str, secret: str) -> AuthenticatedKey | None:
