@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 import django
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
@@ -75,7 +75,7 @@ def _headers_of_middleware(scheme: str) -> Headers:
     """What the middleware before the API's place adds to an answer: it depends on nothing but the scheme."""
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/api/", "wsgi.url_scheme": scheme, "wsgi.input": BytesIO()}
     empty = middleware.security_headers(lambda _: HttpResponse())
-    headers = SecurityMiddleware(XFrameOptionsMiddleware(empty))(Request(environ)).headers
+    headers = cast("HttpResponse", SecurityMiddleware(XFrameOptionsMiddleware(empty))(Request(environ))).headers
     del headers["Content-Type"]
     return list(headers.items())
 
