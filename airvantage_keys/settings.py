@@ -98,6 +98,8 @@ MIDDLEWARE = [
     # Everything under /api and /.well-known is answered here: no session, cookie, CSRF, message or htmx.
     "airvantage_keys.middleware.api_without_session",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    # Of random length, as Django does it, and each page has another CSRF token: its size tells nothing (BREACH).
+    "django.middleware.gzip.GZipMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",

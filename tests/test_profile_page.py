@@ -139,6 +139,15 @@ def test_an_expired_session_leads_htmx_to_sign_in_as_a_whole_page(client, user):
     assert response.content == b""
 
 
+def test_the_page_comes_compressed_and_its_size_tells_nothing(signed_in, key):
+    answers = [signed_in.get(PROFILE, headers={"Accept-Encoding": "gzip"}) for _ in range(20)]
+    assert {answer["Content-Encoding"] for answer in answers} == {"gzip"}
+    assert all("Accept-Encoding" in answer["Vary"] for answer in answers)
+    sizes = {len(answer.content) for answer in answers}
+    assert max(sizes) < 10_000
+    assert len(sizes) > 5  # random, against BREACH: the page is the same each time
+
+
 def test_three_queries_make_the_page(signed_in, key, django_assert_num_queries):
     # 1 the session, 2 its user with company, access profile and key, 3 the last events
     with django_assert_num_queries(3):
