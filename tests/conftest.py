@@ -138,6 +138,15 @@ def signed_in(client: Client, user: User) -> Client:
     return sign_in(client, user)
 
 
+@pytest.fixture(autouse=True)
+def _a_test_keeps_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's application closes one that is not as it should be: in the transaction of a test, say.
+
+    Django's test client keeps it in the same way.
+    """
+    monkeypatch.setattr("airvantage_keys.wsgi.close_old_connections", lambda: None)
+
+
 @pytest.fixture(scope="session")
 def sqlite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The running site on SQLite."""
