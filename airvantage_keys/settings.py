@@ -193,7 +193,12 @@ RATE_LIMITS = _flag("RATE_LIMITS", default=True)
 CLIENT_FAILURES_PER_MINUTE = _number("CLIENT_FAILURES_PER_MINUTE", default=20, least=1)
 ADDRESS_FAILURES_PER_MINUTE = _number("ADDRESS_FAILURES_PER_MINUTE", default=60, least=1)
 ACCOUNT_RATE_LIMITS = (
-    {"login": "30/m/ip", "login_failed": "10/m/ip,5/5m/key", "reauthenticate": "10/m/user,30/m/ip"}
+    {
+        "login": "30/m/ip",
+        "login_failed": "10/m/ip,5/5m/key",
+        "reauthenticate": "10/m/user,30/m/ip",
+        "change_email": "10/h/user",
+    }
     if RATE_LIMITS
     else False
 )

@@ -45,14 +45,14 @@ def send(user: User) -> None:
         "until": timezone.now() + timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT),
         "reset_link": f"{settings.BASE_URL}{reverse('account_reset_password')}",
     }
-    _mail(user.email, _("Your account at AirVantage Keys"), "invitation", context)
+    mail(user.email, _("Your account at AirVantage Keys"), "invitation", context)
     logger.info("invitation sent: user=%s", user.uid)
 
 
 def tell_old_address(user: User, old_address: str) -> None:
     """Mail the address that an account had until now that it has another one. Raises MailFailed."""
     context = {"user": user, "old_address": old_address, "time": timezone.now()}
-    _mail(old_address, _("Your e-mail address at AirVantage Keys was changed"), "address_changed", context)
+    mail(old_address, _("Your e-mail address at AirVantage Keys was changed"), "address_changed", context)
 
 
 def forget_other_addresses(user: User) -> None:
@@ -60,7 +60,8 @@ def forget_other_addresses(user: User) -> None:
     EmailAddress.objects.filter(user=user).exclude(email=user.email).delete()
 
 
-def _mail(address: str, subject: str, template: str, context: dict[str, object]) -> None:
+def mail(address: str, subject: str, template: str, context: dict[str, object]) -> None:
+    """Send a mail now, and wait until the server has taken it. Raises MailFailed."""
     body = render_to_string(f"mail/{template}.txt", {**context, "base_url": settings.BASE_URL})
     try:
         EmailMessage(subject, body, to=[address], headers={"Auto-Submitted": "auto-generated"}).send()

@@ -9,8 +9,10 @@ number, and no moment exists at which the old ones are still good and the change
 from __future__ import annotations
 
 import uuid
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
+from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.core.exceptions import ValidationError
@@ -19,6 +21,7 @@ from django.db import models
 from django.db.models.functions import Lower
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext_lazy as _
 from django_countries.fields import CountryField
 from oauth2_provider.models import (
@@ -95,8 +98,8 @@ class UserManager(BaseUserManager["User"]):
         return self.create_user(email, password, **{"is_staff": True, "is_superuser": True, **fields})
 
     def with_all(self) -> models.QuerySet[User]:
-        """With what the user's pages show: company, access profile and key."""
-        return self.select_related("company", "access_profile", "key")
+        """With what the user's pages show: company, access profile, key and the e-mail address to be confirmed."""
+        return self.select_related("company", "access_profile", "key", "email_change")
 
     def get_by_natural_key(self, username: str | None) -> User:
         return self.get(email=(username or "").lower())
@@ -194,6 +197,52 @@ class User(AbstractBaseUser, PermissionsMixin):
         """What the access profile allows at this moment."""
         profile = self.access_profile
         return rights.ALL_RIGHTS.intersection(profile.rights) if profile else frozenset()
+
+    @property
+    def pending_email(self) -> str:
+        """The address that becomes this user's once the link that was sent there is followed, or ""."""
+        change: EmailChange | None = getattr(self, "email_change", None)
+        return change.email if change and change.is_open else ""
+
+
+class EmailChange(models.Model):
+    """A change of a user's e-mail address that waits for a link to be followed: one at a time for each user.
+
+    The link is kept as its digest. It is good for the password and the address that the user had when it was asked
+    for: with either of them changed it is dead, whoever changed it.
+    """
+
+    user = models.OneToOneField(User, models.CASCADE, related_name="email_change", verbose_name=_("user"))
+    email = models.EmailField(_("new e-mail address"))
+    asked = models.DateTimeField(_("asked for"), default=timezone.now)
+    link_digest = models.CharField(max_length=64, unique=True)
+    state_digest = models.CharField(max_length=64)
+
+    class Meta:
+        verbose_name = _("change of an e-mail address")
+        verbose_name_plural = _("changes of e-mail addresses")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.user_id} · {self.email}"
+
+    @staticmethod
+    def digest_of_state(user: User) -> str:
+        """What must stay as it is for a link to go on working."""
+        return salted_hmac("profiles.EmailChange", f"{user.email}:{user.password}", algorithm="sha256").hexdigest()
+
+    @property
+    def until(self) -> datetime:
+        """When the link ends: as soon as one that sets a password."""
+        return self.asked + timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT)
+
+    @property
+    def is_open(self) -> bool:
+        return (
+            self.user.is_active
+            and timezone.now() < self.until
+            and constant_time_compare(self.state_digest, self.digest_of_state(self.user))
+        )
 
 
 class OAuthApplication(AbstractApplication):

@@ -49,6 +49,8 @@ class Words:
     # What to do on My Profile if this was a surprise, and in which part of it; "" if there is nothing to do there.
     remedy: _StrPromise | str = ""
     section: str = "api-key"
+    # Whether the owner can still set a new password: not by the address that the account no longer has.
+    reset: bool = True
 
 
 # By action, of either kind of event. What is not here is not mailed.
@@ -73,6 +75,20 @@ WORDS: dict[str, Words] = {
     KeyEvent.Action.REVOKED: Words(
         subject=_("Your personal API access key was revoked by an administrator"),
         effect=_("The key, and every access token obtained with it, is refused from now on."),
+    ),
+    AccountEvent.Action.EMAIL_CHANGE_ASKED: Words(
+        subject=_("A change of your e-mail address was asked for"),
+        effect=_("Nothing has changed yet: it does when the link that was sent to the new address is followed."),
+        remedy=_("Cancel the change:"),
+        section="about",
+    ),
+    AccountEvent.Action.EMAIL_CHANGED: Words(
+        subject=_("Your e-mail address was changed"),
+        effect=_(
+            "From now on you sign in with the new address, and this one gets no more mail about the account. Your "
+            "personal API access key, if you have one, goes on working."
+        ),
+        reset=False,
     ),
 }
 

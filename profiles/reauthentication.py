@@ -9,9 +9,11 @@ from __future__ import annotations
 import time
 
 from allauth.account.internal.flows.login import get_authentication_records
-from allauth.account.internal.flows.reauthentication import reauthenticate_by_password
+from allauth.account.internal.flows.reauthentication import reauthenticate_by_password, suspend_request
 from allauth.core import ratelimit
 from django.conf import settings
+from django.http import HttpResponse
+from django.urls import reverse
 
 from .http import UserRequest
 
@@ -20,6 +22,11 @@ def is_due(request: UserRequest) -> bool:
     """Whether a change of the key needs the password first (ASVS 7.5.3)."""
     newest = max((record["at"] for record in get_authentication_records(request, request.user)), default=0)
     return time.time() - newest >= settings.ACCOUNT_REAUTHENTICATION_TIMEOUT
+
+
+def ask_first(request: UserRequest) -> HttpResponse:
+    """To the page that asks for the proof, and from there back to what was asked for, a form that was sent included."""
+    return suspend_request(request, reverse("account_reauthenticate"))
 
 
 def may_try(request: UserRequest) -> bool:

@@ -1,9 +1,12 @@
 from django.urls import path
 
 from . import views
+from .account import email
 
 urlpatterns = [
     path("", views.profile, name="profile"),
+    path("email/", email.change, name="email-change"),
+    path("email/cancel/", email.cancel_change, name="email-cancel"),
     path("api-key/create/", views.key_create, name="key-create"),
     path("api-key/regenerate/", views.key_regenerate, name="key-regenerate"),
     path("api-key/delete/", views.key_delete, name="key-delete"),

@@ -38,8 +38,11 @@ KEY_CHANGES = (KeyEvent.Action.CREATED, KeyEvent.Action.REGENERATED, KeyEvent.Ac
 View = Callable[Concatenate[UserRequest, ...], HttpResponse]
 
 
-def page(*methods: str) -> Callable[[View], Callable[..., HttpResponse]]:
-    """What holds for every page here: these methods only, the owner only, from our own pages, kept by nobody."""
+def page(*methods: str, anyone: bool = False) -> Callable[[View], Callable[..., HttpResponse]]:
+    """What holds for every page here: these methods only, the owner only, from our own pages, kept by nobody.
+
+    `anyone` lets in those who are not signed in, too.
+    """
 
     def decorate(view: View) -> Callable[..., HttpResponse]:
         @never_cache
@@ -49,7 +52,7 @@ def page(*methods: str) -> Callable[[View], Callable[..., HttpResponse]]:
         def policed(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             if request.method not in methods:
                 return _not_allowed(request, methods)
-            if not request.user.is_authenticated:
+            if not anyone and not request.user.is_authenticated:
                 return _sign_in_first(request)
             if request.method == "POST" and request.headers.get("Sec-Fetch-Site") == "cross-site":
                 return csrf_failure(request)  # the browser itself says so (ASVS 3.5.1); the token is a second lock

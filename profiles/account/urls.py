@@ -6,7 +6,10 @@ Named one by one, so that a page nobody designed here (its own e-mail addresses,
 from allauth.account import views
 from django.urls import path, re_path
 
+from . import email
+
 urlpatterns = [
+    path("email/confirm/<str:link>/", email.follow, name="email-confirm"),
     path("login/", views.login, name="account_login"),
     path("logout/", views.logout, name="account_logout"),
     path("inactive/", views.account_inactive, name="account_inactive"),

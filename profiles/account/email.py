@@ -1,0 +1,196 @@
+"""Changing the e-mail address: asked for on My Profile, done by following the link that was sent to the new address.
+
+Whoever has the address of an account can have a new password sent to it. So the owner proves their password before
+asking, the address on file is told before anything happens, and nothing changes until somebody who reads the mail of
+the new address says so. The key goes on working: it belongs to the user, not to the address.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+
+from allauth.core import ratelimit
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import logout
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.debug import sensitive_variables
+
+from .. import credentials, invitations, reauthentication
+from ..http import Origin, UserRequest, client_address, origin_of, user_agent
+from ..models import AccountEvent, EmailChange, Event, User
+from ..views import page
+from . import activity
+
+logger = logging.getLogger(__name__)
+
+Action = AccountEvent.Action
+ADDRESS_LENGTH = 254
+
+
+class LinkDead(Exception):
+    """There is no change that waits for this link."""
+
+
+class AddressTaken(Exception):
+    """Somebody else has the address now."""
+
+
+@sensitive_variables("link")
+def ask(*, owner: User, email: str, origin: Origin) -> None:
+    """Send the link to the new address, and tell the one on file. A change that waited before is replaced.
+
+    The mail goes out first: what no mail server takes was never asked for, and nobody is told that it was. Until the
+    change is written down its link is good for nothing. Raises MailFailed.
+    """
+    link = secrets.token_urlsafe(32)
+    asked = timezone.now()
+    change = EmailChange(
+        user=owner,
+        email=email,
+        asked=asked,
+        link_digest=credentials.digest(link),
+        state_digest=EmailChange.digest_of_state(owner),
+    )
+    address = f"{settings.BASE_URL}{reverse('email-confirm', args=[link])}"
+    # Nothing in it that the owner wrote: this goes to whatever address they name, in our name.
+    invitations.mail(
+        email, _("Confirm your new e-mail address"), "email_change", {"link": address, "until": change.until}
+    )
+    with transaction.atomic():
+        EmailChange.objects.update_or_create(
+            user=owner,
+            defaults={name: getattr(change, name) for name in ("email", "asked", "link_digest", "state_digest")},
+        )
+        activity.record(Action.EMAIL_CHANGE_ASKED, owner=owner, origin=origin, detail=email)
+
+
+def cancel(*, owner: User, origin: Origin) -> bool:
+    """End the change that waits. False if there is none."""
+    with transaction.atomic():
+        change = EmailChange.objects.select_for_update().filter(user=owner).first()
+        if change is None:
+            return False
+        change.delete()
+        activity.record(Action.EMAIL_CHANGE_CANCELLED, owner=owner, origin=origin, detail=change.email)
+    return True
+
+
+def waiting(link: str) -> EmailChange:
+    """The change that waits for this link. Raises LinkDead. Within a transaction nothing else gets at it."""
+    changes = EmailChange.objects.select_related("user").filter(link_digest=credentials.digest(link))
+    if transaction.get_connection().in_atomic_block:
+        changes = changes.select_for_update()
+    change = changes.first()
+    if change is None or not change.is_open:
+        raise LinkDead
+    return change
+
+
+def confirm(*, link: str, address: str | None, agent: str) -> None:
+    """Change the address, as the link says. Raises LinkDead or AddressTaken."""
+    with transaction.atomic():
+        change = waiting(link)
+        owner, before = change.user, change.user.email
+        owner.email = change.email
+        try:
+            with transaction.atomic():
+                owner.save(update_fields=["email"])
+        except IntegrityError:
+            raise AddressTaken from None
+        change.delete()
+        invitations.forget_other_addresses(owner)
+        activity.record(
+            Action.EMAIL_CHANGED,
+            owner=owner,
+            # Whoever follows the link need not be signed in: it stands for the owner.
+            origin=Origin(actor=owner, via=Event.Via.PAGE, address=address, user_agent=agent),
+            detail=f"{before} → {owner.email}",
+            address=before,
+        )
+
+
+# --- Pages ------------------------------------------------------------------------------------------------
+
+
+class EmailForm(forms.Form):
+    email = forms.EmailField(
+        label=gettext_lazy("New e-mail address"),
+        max_length=ADDRESS_LENGTH,
+        error_messages={
+            "required": gettext_lazy("Enter your new e-mail address."),
+            "invalid": gettext_lazy("Enter an e-mail address, such as name@example.com."),
+        },
+        widget=forms.EmailInput(attrs={"autocomplete": "email", "autofocus": True}),
+    )
+
+    def __init__(self, *args: object, request: UserRequest, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.request = request
+
+    def clean_email(self) -> str:
+        email = str(self.cleaned_data["email"]).lower()
+        if len(email) > ADDRESS_LENGTH:  # lower case can be longer
+            raise ValidationError(_("This address is too long."))
+        if email == self.request.user.email:
+            raise ValidationError(_("This is your e-mail address already."))
+        # Each try counts, so that nobody asks after one address after the other.
+        if not ratelimit.consume(self.request, action="change_email"):
+            raise ValidationError(_("Too many attempts. Wait an hour, then try again."), code="limited")
+        if User.objects.filter(email=email).exists():
+            raise ValidationError(_("This address belongs to another account. Choose another one."))
+        return email
+
+
+@page("GET", "HEAD", "POST")
+def change(request: UserRequest) -> HttpResponse:
+    if reauthentication.is_due(request):
+        return reauthentication.ask_first(request)
+    form = EmailForm(request.POST if request.method == "POST" else None, request=request)
+    status = 200
+    if form.is_bound:
+        if form.is_valid():
+            try:
+                ask(owner=request.user, email=form.cleaned_data["email"], origin=origin_of(request))
+            except invitations.MailFailed:
+                form.add_error(None, _("The mail could not be sent, so nothing was changed. Try again in a while."))
+                return render(request, "profiles/email.html", {"form": form}, status=503)
+            messages.success(request, _("A mail with a link is on its way to %(email)s.") % form.cleaned_data)
+            return redirect("profile")
+        status = 429 if form.has_error("email", "limited") else 422
+    return render(request, "profiles/email.html", {"form": form}, status=status)
+
+
+@page("POST")
+def cancel_change(request: UserRequest) -> HttpResponse:
+    if cancel(owner=request.user, origin=origin_of(request)):
+        messages.success(request, _("The change of your e-mail address was cancelled. Its link no longer works."))
+    return redirect("profile")
+
+
+@page("GET", "HEAD", "POST", anyone=True)
+@sensitive_variables("link")
+def follow(request: HttpRequest, link: str) -> HttpResponse:
+    """Where the link leads: a button, so that a program which looks through mails changes nothing."""
+    template = "profiles/email_confirm.html"
+    try:
+        if request.method != "POST":
+            return render(request, template, {"change": waiting(link)})
+        confirm(link=link, address=client_address(request), agent=user_agent(request))
+    except LinkDead:
+        return render(request, template, {"dead": True}, status=410)
+    except AddressTaken:
+        return render(request, template, {"taken": True}, status=409)
+    # Whoever is signed in here: the way on is to sign in with the new address.
+    logout(request)
+    messages.success(request, _("Your e-mail address was changed. Sign in with the new one."))
+    return HttpResponseRedirect(reverse("account_login"))
