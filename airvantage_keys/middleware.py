@@ -1,15 +1,17 @@
-"""Two middlewares of our own: the headers on every answer, and the short way of an API request."""
+"""Our own middlewares: headers on every answer, the short way of an API request, the language and zone of a user."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import UTC
 from functools import lru_cache
 
 from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.core.signals import got_request_exception
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
-from django.urls import resolve
+from django.urls import resolve, reverse
+from django.utils import timezone, translation
 
 from profiles import errors
 
@@ -58,6 +60,27 @@ def api_without_session(get_response: GetResponse) -> GetResponse:
 
     def middleware(request: HttpRequest) -> HttpResponse:
         return answer(request) if is_api(request.path_info) else get_response(request)
+
+    return middleware
+
+
+def user_preferences(get_response: GetResponse) -> GetResponse:
+    """Speak the language that the user chose, and tell the time in their zone.
+
+    In the admin site all times are in UTC, and it says so: there the times of many people are compared.
+    """
+    from profiles.account import details  # which needs the models
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        user = request.user
+        if not user.is_authenticated:
+            return get_response(request)
+        if language := details.language_of(user):
+            translation.activate(language)
+            request.LANGUAGE_CODE = language
+        zone = UTC if request.path_info.startswith(reverse("admin:index")) else details.zone_of(user)
+        with timezone.override(zone):
+            return get_response(request)
 
     return middleware
 

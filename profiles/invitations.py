@@ -7,7 +7,7 @@ The link is that of "Forgot your password?": it works once, until the password o
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 from allauth.account.forms import default_token_generator
 from allauth.account.models import EmailAddress
@@ -62,7 +62,8 @@ def forget_other_addresses(user: User) -> None:
 
 def mail(address: str, subject: str, template: str, context: dict[str, object]) -> None:
     """Send a mail now, and wait until the server has taken it. Raises MailFailed."""
-    body = render_to_string(f"mail/{template}.txt", {**context, "base_url": settings.BASE_URL})
+    with timezone.override(UTC):  # whatever the zone of the page on which this happens
+        body = render_to_string(f"mail/{template}.txt", {**context, "base_url": settings.BASE_URL})
     try:
         EmailMessage(subject, body, to=[address], headers={"Auto-Submitted": "auto-generated"}).send()
     except (OSError, ValueError) as error:  # smtplib's are OSErrors; ValueError: an address no server could take

@@ -1,10 +1,11 @@
 from django.urls import path
 
 from . import views
-from .account import email
+from .account import details, email
 
 urlpatterns = [
     path("", views.profile, name="profile"),
+    path("edit/", details.edit, name="profile-edit"),
     path("email/", email.change, name="email-change"),
     path("email/cancel/", email.cancel_change, name="email-cancel"),
     path("api-key/create/", views.key_create, name="key-create"),

@@ -1,4 +1,7 @@
-"""Moments as people read them. Always in UTC, and always said so: key and log of a client lie in two time zones."""
+"""Moments as people read them: in the time zone that they chose, UTC if none, and always said which.
+
+The key and the log of a client may lie in two of them.
+"""
 
 from __future__ import annotations
 
@@ -15,26 +18,26 @@ register = template.Library()
 
 @register.filter
 def iso(moment: datetime) -> str:
-    """For `<time datetime>`."""
+    """For `<time datetime>`: always in UTC."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @register.filter
 def absolute(moment: datetime) -> str:
+    moment = timezone.localtime(moment)
     # Translators: a date with its time of day, in Django's date format letters.
-    return _("%(moment)s UTC") % {"moment": date_format(moment.astimezone(UTC), _("j F Y, H:i"))}
+    shown = date_format(moment, _("j F Y, H:i"))
+    return _("%(moment)s %(zone)s") % {"moment": shown, "zone": zone(moment)}
 
 
 @register.filter
 def clock(moment: datetime) -> str:
     """The time of day; with the day, unless it is today."""
-    moment = moment.astimezone(UTC)
-    if moment.date() != timezone.now().astimezone(UTC).date():
-        return _("%(time)s UTC on %(day)s") % {
-            "time": date_format(moment, _("H:i")),
-            "day": date_format(moment, _("j F Y")),
-        }
-    return _("%(time)s UTC") % {"time": date_format(moment, _("H:i"))}
+    moment = timezone.localtime(moment)
+    shown = {"time": date_format(moment, _("H:i")), "zone": zone(moment)}
+    if moment.date() != timezone.localdate():
+        return _("%(time)s %(zone)s on %(day)s") % {**shown, "day": date_format(moment, _("j F Y"))}
+    return _("%(time)s %(zone)s") % shown
 
 
 @register.filter
@@ -42,3 +45,13 @@ def ago(moment: datetime) -> str:
     if timezone.now() - moment < timedelta(minutes=1):
         return _("less than a minute ago")
     return _("%(time)s ago") % {"time": timesince(moment, depth=1)}
+
+
+def zone(moment: datetime) -> str:
+    """The zone of a moment by its letters, such as CET, or, where people have none, by its distance from UTC."""
+    name = moment.tzname() or ""
+    if name.isalpha():
+        return name
+    minutes = int((moment.utcoffset() or timedelta()).total_seconds()) // 60
+    hours, rest = divmod(abs(minutes), 60)
+    return f"UTC{'-' if minutes < 0 else '+'}{hours}" + (f":{rest:02}" if rest else "")
