@@ -54,8 +54,8 @@ def security_headers(get_response: GetResponse) -> GetResponse:
 def api_without_session(get_response: GetResponse) -> GetResponse:
     """Answer the API, the OAuth endpoints and the probes here, past all that pages need.
 
-    A browser session cannot open the API when the API never sees a session (ASVS 7.2.2, 3.5.1); and whatever
-    happens there, the answer is JSON.
+    A browser session cannot open the API when the API never sees a session (ASVS 7.2.2, 3.5.1), but for the picture,
+    whose view asks for it (`api.users_picture`); and whatever happens there, the answer is JSON.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:

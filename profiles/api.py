@@ -5,13 +5,18 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from airvantage_keys import sessions
+
 from . import docs as documentation
 from . import openapi as specification
 from . import resources
-from .bearer import ApiRequest, bearer, public
+from .account import pictures
+from .bearer import METHODS, ApiRequest, _insufficient, bearer, public
 from .errors import CompactJsonResponse
 from .metadata import CACHEABLE
 from .models import AccessProfile, User
+
+VIEW_USERS = "accountNetwork.users.view"
 
 
 @bearer()
@@ -26,7 +31,7 @@ def users_rights(request: ApiRequest) -> HttpResponse:
     return CompactJsonResponse(sorted(request.auth.rights))
 
 
-@bearer(right="accountNetwork.users.view")
+@bearer(right=VIEW_USERS)
 def users(request: ApiRequest) -> HttpResponse:
     """The users of the owner's company. An owner without a company is alone, not one of all who have none."""
     owner = request.user
@@ -48,6 +53,29 @@ def users(request: ApiRequest) -> HttpResponse:
         )
     )
     return resources.USERS.answer(rows, request.parameters)
+
+
+def users_picture(request: HttpRequest, uid: str, size: str) -> HttpResponse:
+    """The picture of a user of the owner's company.
+
+    The one address of the API that a browser's session opens too, because pages show the picture, and a browser sends
+    no token for that. It reads, and shows what every member of the company may see (contract: pictures).
+    """
+
+    @bearer()
+    def by_token(request: ApiRequest) -> HttpResponse:
+        if uid != request.user.uid and VIEW_USERS not in request.auth.rights:
+            raise _insufficient(VIEW_USERS)
+        return pictures.answer(request, viewer=request.user, uid=uid, size=size)
+
+    by_session = "HTTP_AUTHORIZATION" not in request.META and request.method in METHODS
+    viewer = sessions.user_of(request) if by_session else None
+    response = pictures.answer(request, viewer=viewer, uid=uid, size=size) if viewer else by_token(request)
+    if "ETag" in response.headers:
+        # Kept by the browser alone, and asked for again each time: whoever may see it no more sees it no more.
+        response.headers["Cache-Control"] = "private, no-cache"
+    response.headers["Vary"] = "Authorization, Cookie"
+    return response
 
 
 @bearer(right="accountNetwork.profiles.view")

@@ -12,6 +12,8 @@ urlpatterns = [
     path(".well-known/oauth-protected-resource", metadata.protected_resource, name="oauth-resource-metadata"),
     path("api/v1/users/current", api.users_current, name="api-users-current"),
     path("api/v1/users/rights", api.users_rights, name="api-users-rights"),
+    # Any text, so that whatever stands there is answered by the view, as JSON.
+    path("api/v1/users/<str:uid>/picture/<str:size>", api.users_picture, name="api-users-picture"),
     path("api/v1/users", api.users, name="api-users"),
     path("api/v1/profiles", api.profiles, name="api-profiles"),
     path("api/openapi.json", api.openapi, name="api-openapi"),

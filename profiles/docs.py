@@ -127,7 +127,7 @@ def _operation(document: Json, path: str, method: str, operation: Json) -> Opera
         description=_text(operation.get("description", "")),
         right=needs[0] if needs else "",
         parameters=list(_parameters(document, operation)),
-        request=_request(path, operation),
+        request=_request(path, operation, [_at(document, it["$ref"]) for it in operation.get("parameters", [])]),
         answer=_json(media["example"]) if "example" in media else SafeString(""),
         errors=dict(_errors(document, operation)),
     )
@@ -139,7 +139,7 @@ def _parameters(document: Json, operation: Json) -> Iterator[Parameter]:
         yield Parameter(
             name=parameter["name"],
             where="in the address",
-            required=False,
+            required=parameter.get("required", False),
             description=_text(parameter["description"]),
             values=_text(_values(parameter["schema"])),
         )
@@ -161,6 +161,8 @@ def _values(schema: Json) -> str:
         said.append(f"A number from {schema['minimum']} to {schema['maximum']}.")
     if "items" in schema:
         said.append("Of " + ", ".join(f"`{value}`" for value in schema["items"]["enum"]) + ".")
+    if "enum" in schema:
+        said.append("Of " + ", ".join(f"`{value}`" for value in schema["enum"]) + ".")
     if "maxLength" in schema:
         said.append(f"At most {schema['maxLength']} characters.")
     if "default" in schema:
@@ -169,9 +171,10 @@ def _values(schema: Json) -> str:
     return " ".join(said)
 
 
-def _request(path: str, operation: Json) -> str:
+def _request(path: str, operation: Json, parameters: list[Json]) -> str:
     """The operation as a curl command."""
-    address = settings.BASE_URL + path
+    named = {parameter["name"]: parameter.get("example", "") for parameter in parameters}
+    address = settings.BASE_URL + path.format_map(named)
     if "requestBody" in operation:
         form = operation["requestBody"]["content"][openapi.FORM]["example"]
         # The token of the reader, not the example's.

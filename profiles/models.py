@@ -193,6 +193,12 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.name
 
     @property
+    def initials(self) -> str:
+        """What stands in for a picture: the first letters of the first name and of the last."""
+        words = (self.name or self.email).split()
+        return "".join(word[0] for word in words[:: max(1, len(words) - 1)]).upper()
+
+    @property
     def rights(self) -> frozenset[str]:
         """What the access profile allows at this moment."""
         profile = self.access_profile

@@ -7,6 +7,7 @@ comes from the code. `tests/test_openapi.py` holds it against the URLs, the answ
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
 from django.conf import settings
 from django.urls import reverse
@@ -147,6 +148,8 @@ def _paths() -> Json:
                 parameters=(),
             )
         },
+        # The braces of the parameters, which an address has as %7B.
+        unquote(reverse("api-users-picture", args=["{uid}", "{size}"])): {"get": _picture()},
         reverse("api-users"): {
             "get": _get(
                 "Users",
@@ -339,6 +342,34 @@ def _get(
     }
 
 
+def _picture() -> Json:
+    operation = _get(
+        "Users",
+        "getUserPicture",
+        "A user's picture",
+        "Your own with any live token, that of another user of your company with the right "
+        "`accountNetwork.users.view`. Send the `ETag` of the picture that you have as `If-None-Match`. This address "
+        "alone can also be opened by the session of a signed-in browser.",
+        {
+            "description": "The picture.",
+            "headers": _PICTURE_HEADERS,
+            "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _PICTURE_TYPES},
+        },
+        parameters=(),
+    )
+    operation["parameters"] = [{"$ref": f"#/components/parameters/{name}"} for name in ("pictureUid", "pictureSize")]
+    operation["responses"] |= {
+        "304": {"description": "The picture is the one that you have.", "headers": _PICTURE_HEADERS},
+        "403": _response("Forbidden"),
+        "404": _response("NotFound"),
+    }
+    return operation
+
+
+_PICTURE_TYPES = ("image/png", "image/jpeg", "image/webp")
+_PICTURE_HEADERS = {name: {"$ref": f"#/components/headers/{name}"} for name in ("ETag", "Cache-Control")}
+
+
 def _public(operation_id: str, summary: str, content_type: str, schema: Json) -> Json:
     return {
         "tags": ["Documentation"],
@@ -427,11 +458,29 @@ def _parameters() -> Json:
         "userOrderBy": _order_by(resources.USERS.order),
         "profileFields": _fields(resources.PROFILES.fields, resources.PROFILES.default_fields),
         "profileOrderBy": _order_by(resources.PROFILES.order),
+        "pictureUid": _in_path("uid", "Whose picture.", {"type": "string", "pattern": f"^{UID_PATTERN}$"}, _USER_UID),
+        "pictureSize": _in_path(
+            "size",
+            "`normal` as it was uploaded, `small` within 32 by 32 pixels, `icon` within 16 by 16.",
+            {"enum": list(resources.PICTURE_SIZES)},
+            "normal",
+        ),
     }
 
 
 def _query(name: str, description: str, schema: Json) -> Json:
     return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+def _in_path(name: str, description: str, schema: Json, example: str) -> Json:
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": description,
+        "schema": schema,
+        "example": example,
+    }
 
 
 def _fields(names: Any, default: tuple[str, ...]) -> Json:
@@ -460,6 +509,8 @@ def _order_by(names: Any) -> Json:
 def _headers() -> Json:
     return {
         "NoStore": {"description": "Always `no-store`.", "schema": {"const": "no-store"}},
+        "ETag": {"description": "Another one for another picture.", "schema": {"type": "string"}},
+        "Cache-Control": {"description": "Always `private, no-cache`.", "schema": {"const": "private, no-cache"}},
         "Basic": {"description": "RFC 7617: `Basic`, with its realm.", "schema": {"type": "string"}},
         "Bearer": {
             "description": (
@@ -481,6 +532,7 @@ def _responses() -> Json:
             "No access token, or one that is not good.", API_ERRORS[401], {"WWW-Authenticate": "Bearer"}
         ),
         "Forbidden": _api_error("A right is missing.", API_ERRORS[403], {"WWW-Authenticate": "Bearer"}),
+        "NotFound": _api_error("There is none, or not for you.", API_ERRORS[404]),
         "MethodNotAllowed": _api_error("Not with this method.", API_ERRORS[405], {"Allow": "Allow"}),
         "ServerError": _api_error("Our fault.", API_ERRORS[500]),
         "Unavailable": _api_error("Try again later.", API_ERRORS[503], {"Retry-After": "RetryAfter"}),

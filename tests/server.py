@@ -37,6 +37,7 @@ class Server:
             "BASE_URL": self.url,
             "DATABASE_URL": database_url,
             "DEMO_PASSWORD": DEMO_PASSWORD,
+            "MEDIA_ROOT": str(folder / "media"),
             "EMAIL_URL": f"filemail:///{folder / 'mail'}",
             "RATE_LIMITS": "off",
             **environment,

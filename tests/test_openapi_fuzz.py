@@ -33,6 +33,7 @@ OPERATIONS = [
     ("POST", "/api/oauth/introspect"),
     ("GET", "/api/v1/users/current"),
     ("GET", "/api/v1/users/rights"),
+    ("GET", "/api/v1/users/{uid}/picture/{size}"),
     ("GET", "/api/v1/users"),
     ("GET", "/api/v1/profiles"),
     ("GET", "/api/openapi.json"),

@@ -10,6 +10,7 @@ Three rules keep staff from giving themselves more than they were given:
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django import forms
@@ -25,6 +26,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
 from .. import invitations, keys
+from ..account import pictures
 from ..http import origin_of
 from ..models import AccessProfile, Company, KeyEvent, OAuthApplication, User
 from .access import permissions_of_staff
@@ -399,7 +401,9 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
                 if keys.of(obj):
                     origin = origin_of(request, via=KeyEvent.Via.ADMIN)
                     keys.revoke(owner=obj, origin=origin, reason=_("The user was deleted."))
+                picture = obj.picture.name or ""
                 obj.delete()
+                transaction.on_commit(partial(pictures.remove_files, picture), robust=True)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         with transaction.atomic():

@@ -1,0 +1,230 @@
+"""The picture of a user: checked by decoding it, kept as three new files without anything but pixels, and given out.
+
+Nothing that was uploaded is stored as it came. The decoded pixels are encoded anew, so neither metadata (where a photo
+was taken) nor anything that hides behind the picture reaches others; and the server names the type, not the uploader.
+Files have random names and are never changed: another picture is another name, which is what the ETag says.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import warnings
+from functools import partial
+from io import BytesIO
+from pathlib import PurePosixPath
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.core.files.uploadedfile import InMemoryUploadedFile, UploadedFile
+from django.core.files.uploadhandler import FileUploadHandler
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.http import parse_etags
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from PIL import Image, ImageOps
+
+from .. import errors
+from ..http import UserRequest
+from ..models import User
+from ..resources import PICTURE_SIZES
+from ..views import page
+
+logger = logging.getLogger(__name__)
+
+BYTES_AT_MOST = 750 * 1024
+SIDE_AT_MOST = 1024
+FITS = {"small": (32, 32), "icon": (16, 16)}
+# Pillow's name of a format -> the ending of the file's name, its type, and how it is encoded.
+FORMATS = {
+    "PNG": (".png", "image/png", {}),
+    "JPEG": (".jpg", "image/jpeg", {"quality": 90}),
+    "WEBP": (".webp", "image/webp", {"quality": 90}),
+}
+TYPES = {ending: content_type for ending, content_type, _ in FORMATS.values()}
+# A page inside the picture's file. None of it would survive; but whoever sends that sends no picture.
+_markup = re.compile(rb"<(?:script|html|!doctype|iframe|svg)[\s>]", re.IGNORECASE).search
+
+
+class BoundedUploadHandler(FileUploadHandler):
+    """Keeps what a picture may have, in memory, and lets the rest run by.
+
+    It is the only one, for all pages: nobody fills the disk or the memory with a file. The size it reports is the true
+    one, so what was cut off is refused for its size.
+    """
+
+    def handle_raw_input(self, *args: object, **kwargs: object) -> None:
+        self.room = BYTES_AT_MOST + 1
+
+    def new_file(self, *args: object, **kwargs: object) -> None:
+        super().new_file(*args, **kwargs)  # type: ignore[arg-type]
+        self.file = BytesIO()
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
+        self.room -= self.file.write(raw_data[: self.room])
+
+    def file_complete(self, file_size: int) -> UploadedFile:
+        self.file.seek(0)
+        return InMemoryUploadedFile(
+            self.file, self.field_name, self.file_name, self.content_type, file_size, self.charset
+        )
+
+
+def read(data: bytes) -> tuple[str, dict[str, bytes]]:
+    """The ending of its name and the files of each size, out of an uploaded picture. Raises ValidationError."""
+    unreadable = ValidationError(_("This is no PNG, JPEG or WebP picture, or it is damaged. Choose another one."))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is odd but can be read
+            image = Image.open(BytesIO(data), formats=tuple(FORMATS))
+    except Image.DecompressionBombError as error:
+        raise ValidationError(
+            _("The picture is much too large. It may have %(most)s pixels on each side at most."),
+            params={"most": SIDE_AT_MOST},
+        ) from error
+    except Exception as error:  # decoders raise anything
+        raise unreadable from error
+    # The size stands in the head of the file: known before a single pixel is decoded.
+    if max(image.size) > SIDE_AT_MOST:
+        raise ValidationError(
+            _("The picture has %(width)s by %(height)s pixels. It may have %(most)s on each side at most."),
+            params={"width": image.width, "height": image.height, "most": SIDE_AT_MOST},
+        )
+    # A JPEG of several pictures (MPO) is a photo with a preview beside it, and its first picture is the photo.
+    is_photo = image.format == "MPO"
+    if getattr(image, "is_animated", False) and not is_photo:
+        raise ValidationError(_("The picture is animated. Choose one that stands still."))
+    if _markup(data):
+        raise ValidationError(_("There is more than a picture in this file. Save it anew, or choose another one."))
+    ending, _type, options = FORMATS["JPEG" if is_photo else str(image.format)]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pixels = _only_pixels(image, transparency=ending != ".jpg")
+            return ending, {size: _encoded(pixels, size, ending, options) for size in PICTURE_SIZES}
+    except Exception as error:
+        raise unreadable from error
+
+
+def _only_pixels(image: Image.Image, *, transparency: bool) -> Image.Image:
+    """The picture the right way up, with no metadata of any kind."""
+    upright = ImageOps.exif_transpose(image)
+    mode = "RGBA" if transparency and upright.has_transparency_data else "RGB"
+    converted = upright.convert(mode)
+    return Image.frombytes(mode, converted.size, converted.tobytes())
+
+
+def _encoded(pixels: Image.Image, size: str, ending: str, options: dict[str, int]) -> bytes:
+    if size in FITS:
+        pixels = pixels.copy()
+        pixels.thumbnail(FITS[size], Image.Resampling.LANCZOS)
+    file = BytesIO()
+    pixels.save(file, next(name for name, (its, *_) in FORMATS.items() if its == ending), **options)
+    return file.getvalue()
+
+
+def _name(normal: str, size: str) -> str:
+    """The name of the file of a size; `User.picture` has that of the normal one."""
+    path = PurePosixPath(normal)
+    return normal if size == "normal" else str(path.with_name(f"{path.stem}-{size}{path.suffix}"))
+
+
+# --- Keeping ----------------------------------------------------------------------------------------------
+
+
+def change(*, owner: User, picture: tuple[str, dict[str, bytes]] | None) -> None:
+    """Give `owner` this picture, or none. The files of the one before go once that is certain."""
+    name = ""
+    if picture:
+        ending, files = picture
+        name = f"pictures/{secrets.token_hex(16)}{ending}"
+        for size, content in files.items():
+            default_storage.save(_name(name, size), ContentFile(content))
+    try:
+        with transaction.atomic():
+            # Locked, so that of two at the same time the second one finds, and removes, what the first one left.
+            row = User.objects.select_for_update().only("picture").get(pk=owner.pk)
+            transaction.on_commit(partial(remove_files, row.picture.name or ""), robust=True)
+            User.objects.filter(pk=owner.pk).update(picture=name)
+    except BaseException:
+        remove_files(name)
+        raise
+
+
+def remove_files(name: str) -> None:
+    """Take a picture's files away, for good."""
+    if name:
+        for size in PICTURE_SIZES:
+            default_storage.delete(_name(name, size))
+
+
+# --- Giving out -------------------------------------------------------------------------------------------
+
+
+def answer(request: HttpRequest, *, viewer: User, uid: str, size: str) -> HttpResponse:
+    """The picture of the viewer or of somebody of the same company, for whoever may see that; else 404."""
+    target: User | None = viewer
+    if uid != viewer.uid:
+        # Who has no company is alone, not one of all who have none.
+        colleagues = User.objects.filter(company_id=viewer.company_id) if viewer.company_id else User.objects.none()
+        target = colleagues.only("picture").filter(uid=uid).first()
+    if target is None or not target.picture.name or size not in PICTURE_SIZES:
+        return errors.not_found()
+    path = PurePosixPath(_name(target.picture.name, size))
+    etag = f'"{path.stem}"'
+    response = HttpResponse(status=304)
+    if etag not in (known.removeprefix("W/") for known in parse_etags(request.headers.get("If-None-Match", ""))):
+        try:
+            with default_storage.open(str(path)) as file:
+                response = HttpResponse(file.read(), content_type=TYPES[path.suffix])
+        except FileNotFoundError:  # a change at this very moment, or files that were not restored
+            return errors.not_found()
+        response.headers["Content-Length"] = str(len(response.content))
+    response.headers["ETag"] = etag
+    return response
+
+
+# --- The page ---------------------------------------------------------------------------------------------
+
+
+class PictureForm(forms.Form):
+    picture = forms.FileField(
+        label=gettext_lazy("New picture"),
+        error_messages={
+            "required": gettext_lazy("Choose a picture."),
+            "empty": gettext_lazy("This file is empty. Choose another one."),
+        },
+        widget=forms.FileInput(attrs={"accept": ",".join(TYPES.values())}),
+    )
+
+    def clean_picture(self) -> tuple[str, dict[str, bytes]]:
+        upload: UploadedFile = self.cleaned_data["picture"]
+        if (upload.size or 0) > BYTES_AT_MOST:
+            raise ValidationError(_("The file is larger than 750 KB. Choose a smaller one."))
+        return read(upload.read())
+
+
+@page("GET", "HEAD", "POST")
+def edit(request: UserRequest) -> HttpResponse:
+    form = PictureForm()
+    if request.method == "POST":
+        form = PictureForm(request.POST, request.FILES)
+        if form.is_valid():
+            change(owner=request.user, picture=form.cleaned_data["picture"])
+            messages.success(request, _("Your picture was changed."))
+            return redirect("profile")
+        form.fields["picture"].widget.attrs["autofocus"] = True
+    return render(request, "profiles/picture.html", {"form": form}, status=422 if form.is_bound else 200)
+
+
+@page("POST")
+def remove(request: UserRequest) -> HttpResponse:
+    change(owner=request.user, picture=None)
+    messages.success(request, _("Your picture was removed."))
+    return redirect("profile")
