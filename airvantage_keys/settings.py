@@ -59,6 +59,20 @@ if _base.scheme not in ("http", "https") or not _base.hostname or f"{_base.schem
     raise ImproperlyConfigured(f"BASE_URL must be an origin such as https://keys.example.com, not {BASE_URL!r}.")
 HTTPS = _base.scheme == "https"
 
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+# The domain to which passkeys are bound; none where browsers know no passkeys: at an address, or on plain http.
+PASSKEY_HOST = _base.hostname
+if _is_address(PASSKEY_HOST) or not (HTTPS or PASSKEY_HOST == "localhost" or PASSKEY_HOST.endswith(".localhost")):
+    PASSKEY_HOST = ""
+
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[_base.hostname])
 CSRF_TRUSTED_ORIGINS = [BASE_URL]
 # How many proxies of ours stand in front and append to X-Forwarded-For; 0 trusts the connection alone.
@@ -109,6 +123,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "profiles.account.mfa.required_first",
 ]
 
 TEMPLATES = [
@@ -188,6 +203,20 @@ ACCOUNT_DEFAULT_HTTP_PROTOCOL = _base.scheme
 ACCOUNT_SESSION_REMEMBER = False
 # A key is created, regenerated or deleted only by someone who proved their password this recently (seconds).
 ACCOUNT_REAUTHENTICATION_TIMEOUT = _number("REAUTHENTICATION_TIMEOUT", default=15 * 60, least=0)
+
+# A code by e-mail at sign-in: eight digits, three attempts at each, sent again twice at most.
+ACCOUNT_LOGIN_BY_CODE_FORMAT = {"numeric": True, "length": 8}
+ACCOUNT_LOGIN_BY_CODE_TIMEOUT = 10 * 60
+ACCOUNT_LOGIN_BY_CODE_SUPPORTS_RESEND = True
+ACCOUNT_FORMS = {"confirm_login_code": "profiles.account.mfa_pages.EmailCodeForm"}
+
+MFA_ADAPTER = "profiles.account.adapter.MFAAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_FORMS = {"authenticate": "profiles.account.mfa_pages.AuthenticatorCodeForm"}
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # see ACCOUNT_EMAIL_VERIFICATION
+MFA_PASSKEY_LOGIN_ENABLED = bool(PASSKEY_HOST)
+MFA_TOTP_ISSUER = "AirVantage Keys"
+MFA_TOTP_TOLERANCE = 1  # a phone's clock may be half a minute wrong
 
 RATE_LIMITS = _flag("RATE_LIMITS", default=True)
 # Failed client authentications in a minute, after which further failures are answered with 429.

@@ -22,6 +22,7 @@ from django.db.models.functions import Lower
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from django_countries.fields import CountryField
 from oauth2_provider.models import (
@@ -84,6 +85,13 @@ class AccessProfile(models.Model):
         return self.name
 
 
+def authenticators() -> models.QuerySet[Any]:
+    """The second factors that allauth keeps; recovery codes are no factor of their own."""
+    from allauth.mfa.models import Authenticator
+
+    return Authenticator.objects.exclude(type=Authenticator.Type.RECOVERY_CODES)
+
+
 class UserManager(BaseUserManager["User"]):
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
         """Make a user who signs in with `email`; without a password only an invitation can open the account."""
@@ -98,8 +106,11 @@ class UserManager(BaseUserManager["User"]):
         return self.create_user(email, password, **{"is_staff": True, "is_superuser": True, **fields})
 
     def with_all(self) -> models.QuerySet[User]:
-        """With what the user's pages show: company, access profile, key and the e-mail address to be confirmed."""
-        return self.select_related("company", "access_profile", "key", "email_change")
+        """With what the user's pages show: company, access profile, key, a change of e-mail, and second factors."""
+        users = self.select_related("company", "access_profile", "key", "email_change")
+        return users.annotate(  # type: ignore[no-redef]  # it fills the cached property
+            has_authenticator=models.Exists(authenticators().filter(user=models.OuterRef("pk")))
+        )
 
     def get_by_natural_key(self, username: str | None) -> User:
         return self.get(email=(username or "").lower())
@@ -209,6 +220,20 @@ class User(AbstractBaseUser, PermissionsMixin):
         """The address that becomes this user's once the link that was sent there is followed, or ""."""
         change: EmailChange | None = getattr(self, "email_change", None)
         return change.email if change and change.is_open else ""
+
+    @cached_property
+    def has_authenticator(self) -> bool:
+        """Whether there is a second factor beside codes by e-mail; `with_all` reads it along with the user."""
+        return authenticators().filter(user=self).exists()
+
+    @property
+    def has_second_factor(self) -> bool:
+        return self.email_codes or self.has_authenticator
+
+    @property
+    def needs_second_factor(self) -> bool:
+        """Whether the company asks for one."""
+        return self.company is not None and self.company.require_mfa
 
 
 class EmailChange(models.Model):

@@ -90,6 +90,36 @@ WORDS: dict[str, Words] = {
         ),
         reset=False,
     ),
+    AccountEvent.Action.MFA_ADDED: Words(
+        subject=_("A second factor was added to your account"),
+        effect=_("Signing in takes your password and a second factor. Your API access key is not affected."),
+        remedy=_("Remove it:"),
+        section="security",
+    ),
+    AccountEvent.Action.MFA_REMOVED: Words(
+        subject=_("A second factor was removed from your account"),
+        effect=_("It is no longer accepted when you sign in."),
+        remedy=_("Add it again:"),
+        section="security",
+    ),
+    AccountEvent.Action.MFA_RESET: Words(
+        subject=_("Your second factors were removed by an administrator"),
+        effect=_("Signing in takes your password alone until you set up multi-factor authentication again."),
+        remedy=_("Set up multi-factor authentication again:"),
+        section="security",
+    ),
+    AccountEvent.Action.RECOVERY_CODES_MADE: Words(
+        subject=_("Recovery codes were made for your account"),
+        effect=_("Each signs you in once in place of your second factor. Recovery codes made before no longer work."),
+        remedy=_("Make new recovery codes; those made now then no longer work:"),
+        section="security",
+    ),
+    AccountEvent.Action.RECOVERY_CODE_USED: Words(
+        subject=_("A recovery code was used to sign in to your account"),
+        effect=_("That code no longer works; the others do."),
+        remedy=_("Make new recovery codes; the others then no longer work:"),
+        section="security",
+    ),
 }
 
 
@@ -158,7 +188,7 @@ def _context(event: KeyEvent | AccountEvent) -> dict[str, object]:
         facts += [
             (_("By"), _("you, on the page My Profile")),
             (_("From"), event.address or _("an unknown address")),
-            (_("With"), _without_links(event.user_agent) or _("an unknown client")),
+            (_("With"), without_links(event.user_agent) or _("an unknown client")),
         ]
     elif event.via == KeyEvent.Via.COMMAND:
         facts += [(_("By"), _("an administrator, on the command line"))]
@@ -177,7 +207,7 @@ def _context(event: KeyEvent | AccountEvent) -> dict[str, object]:
     }
 
 
-def _without_links(user_agent: str) -> str:
+def without_links(user_agent: str) -> str:
     """The text with nothing in it that a mail program would make a link of.
 
     Whoever sits in a stolen session writes this line of a mail that its owner has every reason to trust.

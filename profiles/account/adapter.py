@@ -1,10 +1,29 @@
 """How django-allauth behaves here."""
 
+from __future__ import annotations
+
+import base64
+import logging
+from typing import Any, ClassVar
+
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.auth_backends import AuthenticationBackend as AllauthBackend
+from allauth.account.models import Login
+from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import generate_totp_secret
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext_lazy as _
 
+from .. import reauthentication
 from ..models import User
+from . import mfa
+
+logger = logging.getLogger(__name__)
 
 
 class AuthenticationBackend(AllauthBackend):
@@ -15,6 +34,13 @@ class AuthenticationBackend(AllauthBackend):
 
 
 class AccountAdapter(DefaultAccountAdapter):
+    error_messages: ClassVar[dict[str, Any]] = {
+        **DefaultAccountAdapter.error_messages,
+        "incorrect_code": _("That is not the code. Look at it again, and try once more."),
+        "rate_limited": _("Too many attempts. Wait a few minutes, then try again."),
+        "too_many_login_attempts": _("Too many attempts. Wait a few minutes, then try again."),
+    }
+
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Nobody signs up: administrators make the accounts."""
         return False
@@ -31,3 +57,54 @@ class AccountAdapter(DefaultAccountAdapter):
         except ValueError:
             return False
         return safe
+
+    # --- Second factors; see `mfa` -----------------------------------------------------------------------------
+
+    def get_login_stages(self) -> list[str]:
+        return ["allauth.mfa.stages.AuthenticateStage", "profiles.account.mfa.EmailCodeStage"]
+
+    def is_login_by_code_required(self, login: Login) -> bool:
+        return mfa.is_code_mailed(login)
+
+    def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
+        """Signing in counts as proof for its time, as it does for a change of the key."""
+        return reauthentication.is_due(self.request)
+
+    def get_reauthentication_methods(self, user: User) -> list[dict[str, Any]]:
+        """The password: whoever is in has shown their second factor already."""
+        return [{"id": "reauthenticate", "description": _("Password"), "url": reverse("account_reauthenticate")}]
+
+
+class MFAAdapter(DefaultMFAAdapter):
+    error_messages: ClassVar[dict[str, Any]] = {
+        **DefaultMFAAdapter.error_messages,
+        "incorrect_code": AccountAdapter.error_messages["incorrect_code"],
+    }
+
+    # Who has a copy of the database has no second factors with it: the key to them is made of SECRET_KEY.
+
+    def encrypt(self, text: str) -> str:
+        return _cipher().encrypt(text.encode()).decode()
+
+    def decrypt(self, encrypted_text: str) -> str:
+        try:
+            return _cipher().decrypt(encrypted_text).decode()
+        except InvalidToken:
+            # SECRET_KEY was changed. A secret that nobody has: no code fits, and nothing falls over.
+            logger.error("a second factor was stored under another SECRET_KEY; its owner needs a reset")  # noqa: TRY400
+            return str(generate_totp_secret())
+
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        return {"id": settings.PASSKEY_HOST, "name": "AirVantage Keys"}
+
+    def generate_authenticator_name(self, user: User, type: Authenticator.Type) -> str:  # noqa: A002
+        return str(_("Passkey"))
+
+
+def _cipher() -> MultiFernet:
+    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    return MultiFernet([Fernet(base64.urlsafe_b64encode(_digest(key))) for key in keys])
+
+
+def _digest(key: str) -> bytes:
+    return salted_hmac("profiles.account.mfa", "second factors", secret=key, algorithm="sha256").digest()

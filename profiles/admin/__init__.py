@@ -5,6 +5,8 @@ What staff may see and do there is decided by Django's permissions; `users` says
 
 from allauth.account.admin import EmailAddress
 from allauth.account.decorators import secure_admin_login
+from allauth.mfa.admin import Authenticator
+from allauth.usersessions.admin import UserSession
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
@@ -18,7 +20,7 @@ from oauth2_provider.models import (
 )
 
 # The toolkit's pages show and change client secrets and tokens; ours, below, do not. allauth's would let staff
-# give an account a second address to sign in by.
+# give an account a second address to sign in by, or a second factor, and read those of others.
 for _model in (
     get_application_model(),
     get_access_token_model(),
@@ -26,6 +28,8 @@ for _model in (
     get_id_token_model(),
     get_grant_model(),
     EmailAddress,
+    Authenticator,
+    UserSession,
 ):
     admin.site.unregister(_model)
 

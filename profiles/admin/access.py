@@ -48,8 +48,8 @@ class WithUsers(UsedByUsers, ListAdmin):
 @admin.register(Company)
 class CompanyAdmin(WithUsers):
     user_field = "company"
-    list_display = ("name", "uid", "users")
-    fields = ("name", "uid")
+    list_display = ("name", "uid", "require_mfa", "users")
+    fields = ("name", "require_mfa", "uid")
     readonly_fields = ("uid",)
     search_help_text = _("Name or uid.")
 

@@ -26,9 +26,9 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
 from .. import invitations, keys
-from ..account import pictures
+from ..account import mfa, pictures
 from ..http import origin_of
-from ..models import AccessProfile, Company, KeyEvent, OAuthApplication, User
+from ..models import AccessProfile, Company, KeyEvent, OAuthApplication, User, authenticators
 from .access import permissions_of_staff
 from .base import (
     ChoiceFilter,
@@ -89,6 +89,15 @@ class InvitationFilter(YesNoFilter):
         return NO_PASSWORD
 
 
+class SecondFactorFilter(YesNoFilter):
+    title = gettext_lazy("second factor")
+    parameter_name = "second_factor"
+    yes, no = gettext_lazy("Has one"), gettext_lazy("Has none")
+
+    def condition(self) -> Q:
+        return Q(email_codes=True) | Q(has_authenticator=True)
+
+
 class StaffFilter(YesNoFilter):
     title = gettext_lazy("staff")
     parameter_name = "staff"
@@ -133,17 +142,19 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
         ActiveFilter,
         HasKeyFilter,
         InvitationFilter,
+        SecondFactorFilter,
         StaffFilter,
     )
     ordering = ("email",)
     sortable_by = ("email",)
     filter_horizontal = ("groups", "user_permissions")
-    actions = ("send_invitation", "deactivate", "reactivate")
+    actions = ("send_invitation", "deactivate", "reactivate", "reset_second_factors")
     search_help_text = gettext_lazy("E-mail address or its beginning, name, company, uid.")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         has_key = Exists(OAuthApplication.objects.filter(user=OuterRef("pk")))
-        return super().get_queryset(request).annotate(has_key=has_key)
+        has_authenticator = Exists(authenticators().filter(user=OuterRef("pk")))
+        return super().get_queryset(request).annotate(has_key=has_key, has_authenticator=has_authenticator)
 
     def found_by(self, word: str) -> Q:
         return Q(pk__in=pks(users_found_by(word)))
@@ -362,13 +373,16 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
             for user in changing:
                 self.log_change(request, user, _("Reactivated.") if is_active else _("Deactivated."))
         self._tell_active(request, len(changing), is_active=is_active)
-        if left := len(chosen) - len(allowed):
+        self._tell_left_out(request, len(chosen) - len(allowed))
+
+    def _tell_left_out(self, request: HttpRequest, number: int) -> None:
+        if number:
             text = ngettext(
                 "%d user was left out: yourself, or staff, whom only a superuser can change.",
                 "%d users were left out: yourself, or staff, whom only a superuser can change.",
-                left,
+                number,
             )
-            self.message_user(request, text % left, messages.WARNING)
+            self.message_user(request, text % number, messages.WARNING)
 
     def _tell_active(self, request: HttpRequest, number: int, *, is_active: bool) -> None:
         if is_active:
@@ -384,6 +398,22 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
                 number,
             )
         self.message_user(request, text % number, messages.SUCCESS)
+
+    @admin.action(description=gettext_lazy("Reset multi-factor authentication"), permissions=["change"])
+    def reset_second_factors(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        """For who has lost theirs. Nobody's own: that takes the password, on My Profile."""
+        chosen = list(queryset)
+        allowed = [user for user in chosen if user != request.user and self.has_change_permission(request, user)]
+        reset = [user for user in allowed if mfa.reset(owner=user, origin=origin_of(request, via=KeyEvent.Via.ADMIN))]
+        for user in reset:
+            self.log_change(request, user, _("Multi-factor authentication reset."))
+        text = ngettext(
+            "The second factors of %d user were removed. They are mailed about it.",
+            "The second factors of %d users were removed. They are mailed about it.",
+            len(reset),
+        )
+        self.message_user(request, text % len(reset), messages.SUCCESS)
+        self._tell_left_out(request, len(chosen) - len(allowed))
 
     # --- Deleting -----------------------------------------------------------------------------------------
 

@@ -1,0 +1,395 @@
+"""The pages of multi-factor authentication: to turn it on, to manage it, and what is asked for at sign-in."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import qrcode
+from allauth.account.decorators import reauthentication_required
+from allauth.account.forms import ConfirmLoginCodeForm
+from allauth.account.internal.decorators import login_stage_required
+from allauth.account.views import ConfirmLoginCodeView
+from allauth.core import context
+from allauth.core.internal.cryptokit import compare_user_code
+from allauth.mfa.adapter import get_adapter
+from allauth.mfa.base.forms import AuthenticateForm
+from allauth.mfa.base.internal.flows import check_rate_limit
+from allauth.mfa.base.views import AuthenticateView as AllauthAuthenticateView
+from allauth.mfa.models import Authenticator
+from allauth.mfa.stages import AuthenticateStage
+from allauth.mfa.totp.internal import auth as totp_auth
+from allauth.mfa.utils import decrypt, encrypt
+from allauth.mfa.webauthn.forms import AddWebAuthnForm
+from allauth.mfa.webauthn.internal import auth as webauthn_auth
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_POST
+
+from ..http import UserRequest, origin_of
+from ..views import View, page
+from . import mfa
+
+TOTP_SECRET = "mfa_totp_secret"  # noqa: S105 - where the session has it, encrypted, until a code has confirmed it
+
+CODE = forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric", "spellcheck": "false"})
+NAME = forms.TextInput(attrs={"autocomplete": "off"})
+
+
+def changes(*methods: str) -> Any:
+    """What holds for each page here that changes something: `page`, and a password given a short time ago."""
+
+    def decorate(view: View) -> Any:
+        return page(*methods)(reauthentication_required(view))
+
+    return decorate
+
+
+# --- Forms ---------------------------------------------------------------------------------------------------
+
+
+class CodeForm(forms.Form):
+    """A code that somebody types, with a limit on attempts."""
+
+    code = forms.CharField(
+        label=gettext_lazy("Code"),
+        max_length=40,
+        widget=CODE,
+        error_messages={"required": gettext_lazy("Enter the code.")},
+    )
+
+    def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user = user
+
+    def is_right(self, code: str) -> bool:
+        raise NotImplementedError
+
+    def clean_code(self) -> str:
+        forget_attempts = check_rate_limit(self.user, error_key="rate_limited")
+        code: str = self.cleaned_data["code"]
+        if not self.is_right(code):
+            raise get_adapter().validation_error("incorrect_code")
+        forget_attempts()
+        return code
+
+
+class MailedCodeForm(CodeForm):
+    def __init__(self, *args: Any, expected: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.expected = expected
+
+    def is_right(self, code: str) -> bool:
+        return bool(compare_user_code(actual=code, expected=self.expected))
+
+
+class TOTPForm(CodeForm):
+    def __init__(self, *args: Any, secret: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.secret = secret
+
+    def is_right(self, code: str) -> bool:
+        return totp_auth.validate_totp_code(self.secret, code) and mfa.spend(self.user, code)
+
+
+class PasskeyForm(AddWebAuthnForm):
+    """What the browser made of a passkey, and a name for it."""
+
+    name = forms.CharField(
+        label=gettext_lazy("Name"),
+        max_length=50,
+        required=False,
+        widget=NAME,
+        help_text=gettext_lazy("By which you tell it from others, such as “Laptop” or “Blue key”."),
+    )
+    # Every passkey may sign in alone if it can check who holds it; there is nothing to choose.
+    passwordless = None
+
+
+class NameForm(forms.Form):
+    name = forms.CharField(
+        label=gettext_lazy("Name"), max_length=50, widget=forms.TextInput(attrs={"autocomplete": "off"})
+    )
+
+
+class EmailCodeForm(ConfirmLoginCodeForm):
+    """At sign-in: the code that was mailed."""
+
+    code = CodeForm.base_fields["code"]
+
+    def __init__(self, *args: Any, user: Any = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user = user
+
+    def clean_code(self) -> str:
+        forget_attempts = check_rate_limit(self.user)
+        code: str = super().clean_code()
+        forget_attempts()
+        return code
+
+
+class AuthenticatorCodeForm(AuthenticateForm):
+    """At sign-in: a code of the authenticator app, or a recovery code."""
+
+    code = CodeForm.base_fields["code"]
+
+    def clean_code(self) -> str:
+        code: str = super().clean_code()
+        if self.authenticator.type == mfa.Type.TOTP and not mfa.spend(self.user, code):
+            raise get_adapter().validation_error("incorrect_code")
+        return code
+
+    def save(self) -> None:
+        super().save()
+        if self.authenticator.type == mfa.Type.RECOVERY_CODES:
+            mfa.record_recovery_code_used(context.request, self.user)
+
+
+# --- Turning it on, and managing it ----------------------------------------------------------------------------
+
+
+@page("GET", "HEAD")
+def index(request: UserRequest) -> HttpResponse:
+    """Off: what it is, and the way to turn it on. On: what there is, to add and remove."""
+    factors = mfa.factors_of(request.user)
+    shown = {
+        "factors": factors,
+        "required": request.user.needs_second_factor,
+        "can_remove": not request.user.needs_second_factor or factors.number > 1,
+        "can_use_passkeys": bool(settings.PASSKEY_HOST),
+    }
+    return render(request, "mfa/index.html", shown)
+
+
+@changes("GET", "HEAD", "POST")
+def email_codes(request: UserRequest) -> HttpResponse:
+    """Codes by e-mail: a first one proves that they arrive, then they are on."""
+    user = request.user
+    if user.email_codes:
+        return redirect("mfa_index")
+    if request.method == "POST" and "code" not in request.POST:
+        return _mail_proof(request)
+    proof = mfa.MailboxProof.under_way(request, user)
+    if proof is None:
+        if request.method == "POST":
+            messages.warning(request, _("That code has expired. Have another one sent."))
+        return redirect("mfa_index")
+    form = MailedCodeForm(request.POST or None, user=user, expected=proof.code)
+    if form.is_valid():
+        mfa.add_email_codes(owner=user, origin=origin_of(request))
+        proof.abort()
+        messages.success(request, _("Multi-factor authentication is on: signing in takes a code by e-mail."))
+        return _to_profile()
+    if form.is_bound and not proof.record_invalid_attempt():
+        messages.error(request, _("Too many wrong codes. Have another one sent."))
+        return redirect("mfa_index")
+    return render(
+        request, "mfa/email.html", {"form": form, "address": user.email}, status=422 if form.is_bound else 200
+    )
+
+
+def _mail_proof(request: UserRequest) -> HttpResponse:
+    if not mfa.may_mail_code(request, request.user):
+        messages.error(request, _("We have just mailed you several codes. Wait a minute, then try again."))
+        return redirect("mfa_index")
+    try:
+        mfa.MailboxProof.begin(request, request.user)
+    except OSError:
+        mfa.logger.exception("could not mail a code")
+        messages.error(request, _("The code could not be mailed. Try again in a few minutes."))
+        return redirect("mfa_index")
+    return redirect("mfa_email")
+
+
+@changes("GET", "HEAD", "POST")
+def totp(request: UserRequest) -> HttpResponse:
+    """The authenticator app: it scans a secret, and a first code proves that it has it."""
+    user = request.user
+    if mfa.factors_of(user).totp:
+        return redirect("mfa_index")
+    secret = _totp_secret(request)
+    form = TOTPForm(request.POST or None, user=user, secret=secret)
+    if form.is_valid():
+        codes = mfa.add_totp(owner=user, secret=secret, origin=origin_of(request))
+        del request.session[TOTP_SECRET]
+        return _added(request, codes, _("The authenticator app is set up: signing in takes a code of it."))
+    address = get_adapter().build_totp_url(user, secret)
+    shown = {
+        "form": form,
+        "secret": " ".join(secret[at : at + 4] for at in range(0, len(secret), 4)),
+        "address": address,
+        "qr": _qr(address),
+    }
+    return render(request, "mfa/totp.html", shown, status=422 if form.is_bound else 200)
+
+
+def _totp_secret(request: UserRequest) -> str:
+    """The secret offered in this session: the same until a code has confirmed it, in every window."""
+    if TOTP_SECRET not in request.session:
+        request.session[TOTP_SECRET] = encrypt(totp_auth.generate_totp_secret())
+    return decrypt(request.session[TOTP_SECRET])
+
+
+def _qr(text: str) -> dict[str, Any]:
+    """A QR code as one path for an inline SVG, with the quiet zone around it."""
+    code = qrcode.QRCode(error_correction=qrcode.ERROR_CORRECT_M)
+    code.add_data(text)
+    matrix = code.get_matrix()
+    dots = ((x, y) for y, row in enumerate(matrix) for x, dark in enumerate(row) if dark)
+    return {"size": len(matrix), "path": "".join(f"M{x} {y}h1v1h-1z" for x, y in dots)}
+
+
+@changes("GET", "HEAD", "POST")
+def passkey_add(request: UserRequest) -> HttpResponse:
+    """A passkey or security key: the browser makes it, in static/js/webauthn.js, and sends what we keep of it."""
+    if not settings.PASSKEY_HOST:
+        raise Http404
+    user = request.user
+    form = PasskeyForm(request.POST or None, user=user, initial={"name": ""})
+    if form.is_valid():
+        name, credential = form.cleaned_data["name"], form.cleaned_data["credential"]
+        codes = mfa.add_passkey(owner=user, name=name, credential=credential, origin=origin_of(request))
+        return _added(request, codes, _("The passkey is set up: you can sign in with it."))
+    options = webauthn_auth.begin_registration(user, passwordless=False)
+    # One that can find the account by itself can also sign in without a password.
+    options["publicKey"]["authenticatorSelection"]["residentKey"] = "preferred"
+    shown = {"form": form, "options": options}
+    return render(request, "mfa/passkey_add.html", shown, status=422 if form.is_bound else 200)
+
+
+@changes("GET", "HEAD", "POST")
+def passkey_rename(request: UserRequest, pk: int) -> HttpResponse:
+    passkey = get_object_or_404(Authenticator, pk=pk, user=request.user, type=mfa.Type.WEBAUTHN)
+    form = NameForm(request.POST or None, initial={"name": passkey.wrap().name})
+    if form.is_valid():
+        passkey.data["name"] = form.cleaned_data["name"]
+        passkey.save(update_fields=["data"])
+        messages.success(request, _("The passkey has its new name."))
+        return redirect("mfa_index")
+    return render(request, "mfa/passkey_rename.html", {"form": form}, status=422 if form.is_bound else 200)
+
+
+@changes("GET", "HEAD", "POST")
+def remove(request: UserRequest, method: str, pk: int | None = None) -> HttpResponse:
+    """Remove a factor, after a confirmation."""
+    user, origin = request.user, origin_of(request)
+    factors = mfa.factors_of(user)
+    authenticator = factors.totp if method == "totp" else next((it for it in factors.passkeys if it.pk == pk), None)
+    if not (user.email_codes if method == "email" else authenticator):
+        return redirect("mfa_index")
+    if request.method == "POST":
+        try:
+            if authenticator:
+                mfa.remove(authenticator=authenticator, owner=user, origin=origin)
+            else:
+                mfa.remove_email_codes(owner=user, origin=origin)
+        except mfa.Required:
+            messages.error(request, _("Your company requires a second factor. Add another one before you remove this."))
+            return redirect("mfa_index")
+        messages.success(request, _("It is removed, and no longer accepted when you sign in."))
+        return _to_profile() if factors.number == 1 else redirect("mfa_index")
+    shown = {
+        "method": method,
+        "name": authenticator.wrap().name if method == "passkey" and authenticator else "",
+        "is_last": factors.number == 1,
+        # With the last authenticator its recovery codes go.
+        "ends_recovery_codes": bool(authenticator and factors.recovery and factors.number - factors.email == 1),
+    }
+    return render(request, "mfa/remove.html", shown)
+
+
+@changes("GET", "HEAD", "POST")
+def recovery_codes(request: UserRequest) -> HttpResponse:
+    """New recovery codes in place of the old ones, after a confirmation."""
+    factors = mfa.factors_of(request.user)
+    if not (factors.totp or factors.passkeys):
+        return redirect("mfa_index")
+    version = str(factors.recovery.pk) if factors.recovery else ""
+    if request.method == "POST":
+        if request.POST.get("version", version) == version:
+            codes = mfa.make_recovery_codes(
+                owner=request.user,
+                origin=origin_of(request),
+                replacing=factors.recovery.pk if factors.recovery else None,
+            )
+            if codes:
+                return _show(request, codes)
+        messages.warning(request, _("Recovery codes were made a moment ago, and are shown once. Nothing was done now."))
+        return redirect("mfa_index")
+    return render(request, "mfa/recovery_codes_make.html", {"version": version, "left": factors.recovery_codes_left})
+
+
+def _added(request: UserRequest, codes: list[str], said: str) -> HttpResponse:
+    if codes:
+        return _show(request, codes, said)
+    messages.success(request, said)
+    return redirect("mfa_index")
+
+
+def _show(request: UserRequest, codes: list[str], said: str = "") -> HttpResponse:
+    """The recovery codes, in the one answer that has them."""
+    shown = [f"{code[:4]} {code[4:]}" for code in codes]
+    return render(request, "mfa/recovery_codes.html", {"codes": shown, "said": said})
+
+
+def _to_profile() -> HttpResponse:
+    return HttpResponseRedirect(reverse("profile") + "#security")
+
+
+# --- Signing in ------------------------------------------------------------------------------------------------
+
+
+class AuthenticateView(AllauthAuthenticateView):
+    """A code of the authenticator app, a passkey or a recovery code."""
+
+    def form_invalid(self, form: forms.Form) -> HttpResponse:
+        detail = mfa.TOTP_APP if "code" in form.fields else mfa.PASSKEY
+        mfa.record_refused_code(self.request, self.stage.login.user, detail)
+        # The other form stays as it was; this one is shown with what is wrong.
+        return cast("HttpResponse", super().form_invalid(form))
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        factors = mfa.factors_of(self.stage.login.user)
+        return {**super().get_context_data(**kwargs), "factors": factors}
+
+
+authenticate = AuthenticateView.as_view()
+
+
+@require_POST
+@login_stage_required(stage=AuthenticateStage.key, redirect_urlname="account_login")
+def authenticate_by_email(request: HttpRequest) -> HttpResponse:
+    """The authenticator is not at hand: a code by e-mail instead, for who has these turned on."""
+    stage = request._login_stage  # type: ignore[attr-defined]  # noqa: SLF001 - allauth hands it over like this
+    if not stage.login.user.email_codes:
+        return redirect("mfa_authenticate")
+    stage.login.state[mfa.BY_EMAIL] = True
+    return cast("HttpResponse", stage.exit())
+
+
+class EmailCodeView(ConfirmLoginCodeView):
+    """The code that was mailed."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        answer = super().dispatch(request, *args, **kwargs)
+        if getattr(self, "_process", self) is None:
+            messages.warning(request, _("That code has expired. Sign in again, and we mail you another one."))
+        return cast("HttpResponse", answer)
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        kwargs: dict[str, Any] = super().get_form_kwargs()
+        if "code" in kwargs:
+            kwargs["user"] = self.stage.login.user
+        return kwargs
+
+    def form_invalid(self, form: forms.Form) -> HttpResponse:
+        mfa.record_refused_code(self.request, self.stage.login.user, mfa.EMAIL)
+        return cast("HttpResponse", super().form_invalid(form))
+
+
+email_code = EmailCodeView.as_view()
