@@ -21,6 +21,7 @@ from allauth.mfa.totp.internal import auth as totp_auth
 from allauth.mfa.utils import decrypt, encrypt
 from allauth.mfa.webauthn.forms import AddWebAuthnForm
 from allauth.mfa.webauthn.internal import auth as webauthn_auth
+from allauth.mfa.webauthn.views import LoginWebAuthnView
 from django import forms
 from django.conf import settings
 from django.contrib import messages
@@ -393,3 +394,14 @@ class EmailCodeView(ConfirmLoginCodeView):
 
 
 email_code = EmailCodeView.as_view()
+
+
+class PasskeyLoginView(LoginWebAuthnView):
+    """A passkey that has checked who holds it, in place of password and second factor."""
+
+    def form_invalid(self, form: forms.Form) -> HttpResponse:
+        messages.error(self.request, _("That passkey was not accepted. Sign in with your password."))
+        return redirect("account_login")
+
+
+passkey_login = PasskeyLoginView.as_view()

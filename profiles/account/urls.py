@@ -4,7 +4,6 @@ Named one by one, so that a page nobody designed here (its own e-mail addresses,
 """
 
 from allauth.account import views
-from allauth.mfa.webauthn.views import login_webauthn
 from django.urls import path, re_path
 
 from . import email, mfa_pages
@@ -15,7 +14,7 @@ urlpatterns = [
     path("login/second-factor/", mfa_pages.authenticate, name="mfa_authenticate"),
     path("login/second-factor/by-email/", mfa_pages.authenticate_by_email, name="mfa_authenticate_by_email"),
     path("login/mailed-code/", mfa_pages.email_code, name="account_confirm_login_code"),
-    path("login/passkey/", login_webauthn, name="mfa_login_webauthn"),
+    path("login/passkey/", mfa_pages.passkey_login, name="mfa_login_webauthn"),
     path("logout/", views.logout, name="account_logout"),
     path("inactive/", views.account_inactive, name="account_inactive"),
     path("signup/", views.signup, name="account_signup"),  # says who makes accounts

@@ -44,6 +44,7 @@
   for (const form of document.querySelectorAll("form[data-webauthn]")) {
     const button = form.querySelector("[data-needs-script]");
     const failure = form.querySelector(".failure");
+    form.querySelector("[data-without-script]").hidden = true;
     if (!window.PublicKeyCredential) {
       failure.textContent = form.dataset.unsupported;
       continue;
