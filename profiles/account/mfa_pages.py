@@ -218,7 +218,9 @@ def totp(request: UserRequest) -> HttpResponse:
     if form.is_valid():
         codes = mfa.add_totp(owner=user, secret=secret, origin=origin_of(request))
         del request.session[TOTP_SECRET]
-        return _added(request, codes, _("The authenticator app is set up. From now on, signing in asks for a code of it."))
+        return _added(
+            request, codes, _("The authenticator app is set up. From now on, signing in asks for a code of it.")
+        )
     address = get_adapter().build_totp_url(user, secret)
     shown = {
         "form": form,
