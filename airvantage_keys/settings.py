@@ -163,9 +163,13 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
     )
 
 elif _database["ENGINE"] == "django.db.backends.postgresql":
-    # Statements that come again are planned once a connection: the token path's cost the database a third then.
-    # Behind pgbouncer this needs its max_prepared_statements (1.21 and later).
-    _database.setdefault("OPTIONS", {}).update(server_side_binding=True, prepare_threshold=5)
+    if _flag("TRANSACTION_POOLING", default=False):
+        # The next statement may find itself in another connection, which knows nothing of what this one has prepared.
+        _database.setdefault("OPTIONS", {}).update(prepare_threshold=None)
+        _database["DISABLE_SERVER_SIDE_CURSORS"] = True
+    else:
+        # Statements that come again are planned once a connection: the token path's cost the database a third then.
+        _database.setdefault("OPTIONS", {}).update(server_side_binding=True, prepare_threshold=5)
 
 # Shared by all server processes, so that limits hold across them: the database, or Redis.
 CACHES = {"default": _address("CACHE_URL", "dbcache://cache", env.cache, "redis://host:6379/0")}

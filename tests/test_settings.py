@@ -91,3 +91,16 @@ def test_every_variable_is_in_the_readme():
     table = set(re.findall(r"^\| `([A-Z_]+)`(?:, `([A-Z_]+)`)? \|", (ROOT / "README.md").read_text(), re.MULTILINE))
     listed = {name for row in table for name in row if name} | {"GRANIAN_BLOCKING_THREADS"}
     assert read <= listed, f"not in the README: {read - listed}"
+
+
+@pytest.mark.parametrize(
+    ("pooling", "expected"), [("off", "(True, 5, False)"), ("on", "(None, None, True)")], ids=["off", "on"]
+)
+def test_behind_a_pooler_of_transactions_nothing_is_kept_in_a_connection(pooling, expected):
+    told = value(
+        "(lambda d: (d['OPTIONS'].get('server_side_binding'), d['OPTIONS']['prepare_threshold'], "
+        "d.get('DISABLE_SERVER_SIDE_CURSORS', False)))(s.DATABASES['default'])",
+        DATABASE_URL="postgres://keys@db.example/keys",
+        TRANSACTION_POOLING=pooling,
+    )
+    assert told == expected

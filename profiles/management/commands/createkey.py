@@ -1,13 +1,12 @@
 """manage.py createkey: make the key of a user, or replace its secret, and print both once."""
 
-import getpass
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ... import keys
-from ...http import Origin
-from ...models import KeyEvent, User
+from ...models import User
+from ..working import origin_of_command
 
 
 class Command(BaseCommand):
@@ -32,7 +31,7 @@ class Command(BaseCommand):
             raise CommandError(f"No user has the e-mail address {email}.") from None
         if not owner.is_active:
             raise CommandError(f"{owner.email} is not active, so the key would be refused. Reactivate the user first.")
-        origin = Origin(actor=None, via=KeyEvent.Via.COMMAND, user_agent=f"manage.py createkey, run by {_who()}")
+        origin = origin_of_command("createkey")
         try:
             key, secret = (keys.regenerate if regenerate else keys.create)(owner=owner, origin=origin)
         except keys.KeyExists:
@@ -46,11 +45,3 @@ class Command(BaseCommand):
             raise CommandError(f"{owner.email} was deleted at this moment; no key was made.") from None
         self.stdout.write(f"CLIENT_ID={key.client_id}")
         self.stdout.write(f"CLIENT_SECRET={secret}")
-
-
-def _who() -> str:
-    """The operating system's name for whoever runs this."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user often has no name
-        return "somebody without a name"
