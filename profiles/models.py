@@ -136,7 +136,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         ],
         help_text=_("International form, such as +33123456789."),
     )
-    country = CountryField(_("country"), blank=True)
+    country = CountryField(_("country"), blank=True, blank_label=_("No country"))
     picture = models.FileField(_("picture"), upload_to="pictures/", blank=True, editable=False)
     company = models.ForeignKey(
         Company, models.PROTECT, null=True, blank=True, related_name="users", verbose_name=_("company")

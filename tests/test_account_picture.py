@@ -248,7 +248,7 @@ def test_a_session_does_not_help_a_token_that_is_none(pictured, signed_in):
 
 def test_what_is_not_there_is_404_and_another_method_405(pictured, signed_in, other_user):
     token = make_token(make_key(pictured))
-    for path in (address(pictured, "huge"), address(other_user), ADDRESS.format(uid="x", size="icon")):
+    for path in (address(pictured, "huge"), address(other_user), ADDRESS.format(uid="%00", size="icon")):
         for response in (signed_in.get(path), get(path, token)):
             assert_api_error(response, 404, "resource.unknown")
             check_answer(response, ADDRESS)

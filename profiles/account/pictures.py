@@ -32,6 +32,7 @@ from PIL import Image, ImageOps
 
 from .. import errors
 from ..http import UserRequest
+from ..listing import UID_PATTERN
 from ..models import User
 from ..resources import PICTURE_SIZES
 from ..views import page
@@ -48,6 +49,7 @@ FORMATS = {
     "WEBP": (".webp", "image/webp", {"quality": 90}),
 }
 TYPES = {ending: content_type for ending, content_type, _ in FORMATS.values()}
+_is_uid = re.compile(UID_PATTERN).fullmatch
 # A page inside the picture's file. None of it would survive; but whoever sends that sends no picture.
 _markup = re.compile(rb"<(?:script|html|!doctype|iframe|svg)[\s>]", re.IGNORECASE).search
 
@@ -170,7 +172,9 @@ def remove_files(name: str) -> None:
 def answer(request: HttpRequest, *, viewer: User, uid: str, size: str) -> HttpResponse:
     """The picture of the viewer or of somebody of the same company, for whoever may see that; else 404."""
     target: User | None = viewer
-    if uid != viewer.uid:
+    if not _is_uid(uid):  # PostgreSQL takes no NUL, not even to look for it
+        target = None
+    elif uid != viewer.uid:
         # Who has no company is alone, not one of all who have none.
         colleagues = User.objects.filter(company_id=viewer.company_id) if viewer.company_id else User.objects.none()
         target = colleagues.only("picture").filter(uid=uid).first()
