@@ -136,7 +136,8 @@ class User(AbstractBaseUser, PermissionsMixin):
         ],
         help_text=_("International form, such as +33123456789."),
     )
-    country = CountryField(_("country"), blank=True, blank_label=_("No country"))
+    # The stubs do not know that this label may be lazy, too.
+    country = CountryField(_("country"), blank=True, blank_label=_("No country"))  # type: ignore[call-overload]
     picture = models.FileField(_("picture"), upload_to="pictures/", blank=True, editable=False)
     company = models.ForeignKey(
         Company, models.PROTECT, null=True, blank=True, related_name="users", verbose_name=_("company")

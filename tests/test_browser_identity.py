@@ -62,7 +62,7 @@ def test_the_address_is_changed_by_the_link(visit, script):
 def test_a_picture_is_shown_and_removed(visit, script):
     page = visit(script=script).open()
     page.get_by_role("link", name="Change picture").click()
-    page.get_by_label("New picture").set_input_files(picture())  # type: ignore[arg-type]
+    page.get_by_label("New picture").set_input_files(picture())
     page.get_by_role("button", name="Save the picture").click()
     page.wait_for_url("**/profile/")
     image = page.locator("#about img")
@@ -101,7 +101,7 @@ def test_every_page_of_the_card_is_clean(visit):
     page.get_by_role("button", name="Save the picture").click()
     expect(page.locator(".field-error")).to_be_visible()
     assert_clean(page)
-    page.get_by_label("New picture").set_input_files(picture())  # type: ignore[arg-type]
+    page.get_by_label("New picture").set_input_files(picture())
     page.get_by_role("button", name="Save the picture").click()
     page.wait_for_url("**/profile/")
     new = f"{uuid.uuid4().hex}{uuid.uuid4().hex}@new.example"  # as long as addresses get
