@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zipfile
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -98,6 +99,13 @@ def test_transparency_is_kept(user, signed_in):
     assert Image.open(BytesIO(signed_in.get(address(user)).content)).mode == "RGBA"
 
 
+def test_sixteen_bits_of_grey_become_eight(user, signed_in):
+    file = BytesIO()
+    Image.new("I;16", (9, 9), 0x8080).save(file, "PNG")
+    upload(signed_in, file.getvalue())
+    assert Image.open(BytesIO(signed_in.get(address(user)).content)).getpixel((4, 4)) == (0x80, 0x80, 0x80)
+
+
 def animated(kind: str) -> bytes:
     frames = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
     file = BytesIO()
@@ -124,6 +132,21 @@ def text_bomb() -> bytes:
     return whole[:33] + chunk + whole[33:]
 
 
+def scan_bomb() -> bytes:
+    """A picture whose last pass over all pixels comes some 60,000 times: more than a minute for the decoder."""
+    whole = picture("JPEG", (1024, 1024), progressive=True)
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    return whole[:-2] + last * ((750 * 1024 - len(whole)) // len(last)) + whole[-2:]
+
+
+def archive() -> bytes:
+    """A picture that is a ZIP archive, too."""
+    file = BytesIO(picture())
+    with zipfile.ZipFile(file, "a") as both:
+        both.writestr("run.me", "1")
+    return file.getvalue()
+
+
 REFUSED = {
     "nothing": (None, "Choose a picture."),
     "empty": (b"", "This file is empty."),
@@ -131,6 +154,7 @@ REFUSED = {
     "too wide": (picture(size=(1025, 1)), "1025 by 1 pixels"),
     "a bomb": (bomb(), "much too large"),
     "a bomb of text": (text_bomb(), "damaged"),
+    "a bomb of scans": (scan_bomb(), "damaged"),
     "cut short": (picture("JPEG", (300, 300))[:-100], "damaged"),
     "cut short, PNG": (picture("PNG", (300, 300))[:-60], "damaged"),
     "cut short, WebP": (picture("WEBP", (300, 300))[:-20], "damaged"),
@@ -140,6 +164,8 @@ REFUSED = {
     "SVG": (b'<svg xmlns="http://www.w3.org/2000/svg"><script>1</script></svg>', "no PNG, JPEG or WebP"),
     "a page": (b"<!doctype html><script>1</script>", "no PNG, JPEG or WebP"),
     "a page behind a picture": (picture() + b"<script>alert(1)</script>", "more than a picture"),
+    "a document behind a picture": (picture() + b"%PDF-1.7", "more than a picture"),
+    "an archive behind a picture": (archive(), "more than a picture"),
     "a page in a picture": (picture("JPEG", comment=b"<SVG onload=alert(1)>"), "more than a picture"),
 }
 

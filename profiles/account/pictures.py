@@ -11,6 +11,7 @@ import logging
 import re
 import secrets
 import warnings
+import zipfile
 from functools import partial
 from io import BytesIO
 from pathlib import PurePosixPath
@@ -50,8 +51,11 @@ FORMATS = {
 }
 TYPES = {ending: content_type for ending, content_type, _ in FORMATS.values()}
 _is_uid = re.compile(UID_PATTERN).fullmatch
-# A page inside the picture's file. None of it would survive; but whoever sends that sends no picture.
-_markup = re.compile(rb"<(?:script|html|!doctype|iframe|svg)[\s>]", re.IGNORECASE).search
+# More passes over the pixels than any program makes. A few bytes each, they would keep the decoder busy for minutes.
+SCANS_AT_MOST = 100
+# A page, a program or a document in the picture's file. None of it would survive; but whoever sends that sends no
+# picture.
+_stowaway = re.compile(rb"<(?:script|html|!doctype|iframe|svg)[\s>]|<\?php\b|%PDF-[12]\.", re.IGNORECASE).search
 
 
 class BoundedUploadHandler(FileUploadHandler):
@@ -92,6 +96,8 @@ def read(data: bytes) -> tuple[str, dict[str, bytes]]:
         ) from error
     except Exception as error:  # decoders raise anything
         raise unreadable from error
+    if image.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > SCANS_AT_MOST:
+        raise unreadable
     # The size stands in the head of the file: known before a single pixel is decoded.
     if max(image.size) > SIDE_AT_MOST:
         raise ValidationError(
@@ -102,7 +108,7 @@ def read(data: bytes) -> tuple[str, dict[str, bytes]]:
     is_photo = image.format == "MPO"
     if getattr(image, "is_animated", False) and not is_photo:
         raise ValidationError(_("The picture is animated. Choose one that stands still."))
-    if _markup(data):
+    if _stowaway(data) or zipfile.is_zipfile(BytesIO(data)):
         raise ValidationError(_("There is more than a picture in this file. Save it anew, or choose another one."))
     ending, _type, options = FORMATS["JPEG" if is_photo else str(image.format)]
     try:
@@ -117,6 +123,8 @@ def read(data: bytes) -> tuple[str, dict[str, bytes]]:
 def _only_pixels(image: Image.Image, *, transparency: bool) -> Image.Image:
     """The picture the right way up, with no metadata of any kind."""
     upright = ImageOps.exif_transpose(image)
+    if upright.mode == "I;16":  # a grey of 16 bits, which Pillow would cut off at the brightest of 8
+        upright = upright.point(lambda value: value * (1 / 257)).convert("L")
     mode = "RGBA" if transparency and upright.has_transparency_data else "RGB"
     converted = upright.convert(mode)
     return Image.frombytes(mode, converted.size, converted.tobytes())
