@@ -216,7 +216,11 @@ ACCOUNT_FORMS = {"confirm_login_code": "profiles.account.mfa_pages.EmailCodeForm
 
 MFA_ADAPTER = "profiles.account.adapter.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
-MFA_FORMS = {"authenticate": "profiles.account.mfa_pages.AuthenticatorCodeForm"}
+MFA_FORMS = {
+    "authenticate": "profiles.account.mfa_pages.AuthenticatorCodeForm",
+    "authenticate_webauthn": "profiles.account.mfa_pages.PasskeyAnswerForm",
+    "login_webauthn": "profiles.account.mfa_pages.PasskeyLoginForm",
+}
 MFA_ALLOW_UNVERIFIED_EMAIL = True  # see ACCOUNT_EMAIL_VERIFICATION
 MFA_PASSKEY_LOGIN_ENABLED = bool(PASSKEY_HOST)
 MFA_TOTP_ISSUER = "AirVantage Keys"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import qrcode
@@ -19,7 +21,7 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.stages import AuthenticateStage
 from allauth.mfa.totp.internal import auth as totp_auth
 from allauth.mfa.utils import decrypt, encrypt
-from allauth.mfa.webauthn.forms import AddWebAuthnForm
+from allauth.mfa.webauthn.forms import AddWebAuthnForm, AuthenticateWebAuthnForm, LoginWebAuthnForm
 from allauth.mfa.webauthn.internal import auth as webauthn_auth
 from allauth.mfa.webauthn.views import LoginWebAuthnView
 from django import forms
@@ -98,6 +100,27 @@ class TOTPForm(CodeForm):
         return totp_auth.validate_totp_code(self.secret, code) and mfa.spend(self.user, code)
 
 
+class CredentialField(forms.JSONField):
+    """What a passkey answers, as JSON from a script of ours; or anything, from others."""
+
+    widget = forms.HiddenInput
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            return super().to_python(value)
+        except RecursionError:
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid") from None
+
+
+@contextmanager
+def nonsense_refused() -> Iterator[None]:
+    """Answers that are not even of the right form; allauth lets some of their errors through."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise get_adapter().validation_error("incorrect_code") from error
+
+
 class PasskeyForm(AddWebAuthnForm):
     """What the browser made of a passkey, and a name for it."""
 
@@ -108,14 +131,43 @@ class PasskeyForm(AddWebAuthnForm):
         widget=NAME,
         help_text=gettext_lazy("By which you tell it from others, such as “Laptop” or “Blue key”."),
     )
+    credential = CredentialField()
     # Every passkey may sign in alone if it can check who holds it; there is nothing to choose.
     passwordless = None
 
+    def clean_name(self) -> str:
+        return " ".join(super().clean_name().split())
+
+    def clean(self) -> dict[str, Any]:
+        with nonsense_refused():
+            return cast("dict[str, Any]", super().clean())
+
+
+class PasskeyAnswerForm(AuthenticateWebAuthnForm):
+    """At sign-in, as the second step: what a passkey has signed."""
+
+    credential = CredentialField()
+
+    def clean_credential(self) -> Authenticator:
+        with nonsense_refused():
+            return super().clean_credential()
+
+
+class PasskeyLoginForm(LoginWebAuthnForm):
+    """At sign-in, instead of a password: the same."""
+
+    credential = CredentialField()
+
+    def clean_credential(self) -> Authenticator:
+        with nonsense_refused():
+            return super().clean_credential()
+
 
 class NameForm(forms.Form):
-    name = forms.CharField(
-        label=gettext_lazy("Name"), max_length=50, widget=forms.TextInput(attrs={"autocomplete": "off"})
-    )
+    name = forms.CharField(label=gettext_lazy("Name"), max_length=50, widget=NAME)
+
+    def clean_name(self) -> str:
+        return " ".join(self.cleaned_data["name"].split())
 
 
 class EmailCodeForm(ConfirmLoginCodeForm):
