@@ -47,7 +47,7 @@ class Device:
         }
         return self._answer("webauthn.create", challenge, origin, attestationObject=cbor.encode(attestation))
 
-    def use(self, challenge: str, origin: str = ORIGIN, flags: int = FLAGS.UP | FLAGS.UV, **changed: bytes) -> str:
+    def use(self, challenge: str, origin: str = ORIGIN, flags: FLAGS = FLAGS.UP | FLAGS.UV, **changed: bytes) -> str:
         data = AuthenticatorData.create(sha256(HOST.encode()), flags, 1)
         signed = data + sha256(self._client_data("webauthn.get", challenge, origin))
         parts = {
