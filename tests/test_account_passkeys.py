@@ -7,6 +7,7 @@ import secrets
 from typing import Any
 
 import pytest
+from allauth.account.utils import user_pk_to_url_str
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.test import Client
@@ -53,7 +54,7 @@ class Device:
         parts = {
             "authenticatorData": data,
             "signature": self.key.sign(signed, ec.ECDSA(hashes.SHA256())),
-            "userHandle": str(self.user.pk).encode(),
+            "userHandle": user_pk_to_url_str(self.user).encode(),
             **changed,
         }
         return self._answer("webauthn.get", challenge, origin, **parts)
