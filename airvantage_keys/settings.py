@@ -236,6 +236,8 @@ ACCOUNT_RATE_LIMITS = (
         "login_failed": "10/m/ip,5/5m/key",
         "reauthenticate": "10/m/user,30/m/ip",
         "change_email": "10/h/user",
+        "request_login_code": "20/m/ip,3/m/key",  # codes by e-mail
+        "refused_code": "10/m/key",  # of these, how many are recorded
     }
     if RATE_LIMITS
     else False

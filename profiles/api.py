@@ -59,7 +59,7 @@ def users_picture(request: HttpRequest, uid: str, size: str) -> HttpResponse:
     """The picture of a user of the owner's company.
 
     The one address of the API that a browser's session opens too, because pages show the picture, and a browser sends
-    no token for that. It reads, and shows what every member of the company may see (contract: pictures).
+    no token for that. It only reads.
     """
 
     @bearer()

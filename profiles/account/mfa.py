@@ -177,8 +177,10 @@ def record_recovery_code_used(request: HttpRequest, user: User) -> None:
 
 
 def record_refused_code(request: HttpRequest, user: User, detail: str) -> None:
-    """Note that the right password was followed by a wrong code (ASVS 16.3.1)."""
-    activity.record(Action.SIGN_IN_FAILED, owner=user, origin=replace(origin_of(request), actor=None), detail=detail)
+    """Note that the right password was followed by a wrong code (ASVS 16.3.1); not each one of a flood."""
+    if ratelimit.consume(request, action="refused_code", key=str(user.pk)):
+        origin = replace(origin_of(request), actor=None)
+        activity.record(Action.SIGN_IN_FAILED, owner=user, origin=origin, detail=detail)
 
 
 def _locked(owner: User) -> User:

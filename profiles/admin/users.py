@@ -175,6 +175,10 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
     def accepted(self, obj: User) -> bool:
         return not invitations.is_open(obj)
 
+    @admin.display(description=gettext_lazy("multi-factor authentication"), boolean=True)
+    def has_second_factor(self, obj: User) -> bool:
+        return obj.has_second_factor
+
     # --- Who may do what ----------------------------------------------------------------------------------
 
     def _within_reach(self, request: HttpRequest, obj: Model | None) -> bool:
@@ -211,12 +215,12 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
             return (person, more, staff) if request.user.is_superuser else (person, more)
         account = (
             gettext_lazy("Account"),
-            {"fields": ("is_active", "accepted", "signed_in", "created_time", "uid")},
+            {"fields": ("is_active", "accepted", "has_second_factor", "signed_in", "created_time", "uid")},
         )
         return person, more, account, staff
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[Any, ...]:
-        fields = ["accepted", "signed_in", "created_time", "uid"]
+        fields = ["accepted", "has_second_factor", "signed_in", "created_time", "uid"]
         if not request.user.is_superuser:
             fields += STAFF_FIELDS
             if isinstance(obj, User) and (not invitations.is_open(obj) or keys.of(obj)):
