@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from django.core import mail
@@ -199,6 +200,12 @@ def test_sign_in_takes_the_code_that_was_mailed(with_email_codes, client, mailou
     client.post(MAILED_CODE, {"code": f" {code.replace('-', '')} "})
     assert is_in(client)
     assert AccountEvent.objects.filter(action=Action.SIGN_IN_FAILED, owner=with_email_codes, detail="E-mail").exists()
+
+
+def test_the_code_goes_to_the_address_on_file_whichever_one_was_typed(with_email_codes, client, mailoutbox):
+    EmailAddress.objects.create(user=with_email_codes, email="former@example.com", verified=True)
+    client.post(LOGIN, {"login": "former@example.com", "password": PASSWORD})
+    assert mailoutbox[-1].to == ["user@example.com"]
 
 
 def test_a_mailed_code_works_once_and_in_its_browser_only(with_email_codes, client):

@@ -73,6 +73,10 @@ class Factors:
         return self.email + bool(self.totp) + len(self.passkeys)
 
     @property
+    def recovery_version(self) -> str:
+        return str(self.recovery.pk) if self.recovery else ""
+
+    @property
     def recovery_codes_left(self) -> int:
         return len(self.recovery.wrap().get_unused_codes()) if self.recovery else 0
 
@@ -146,14 +150,14 @@ def remove(*, authenticator: Authenticator, owner: User, origin: Origin) -> None
 
 
 @transaction.atomic
-def make_recovery_codes(*, owner: User, origin: Origin, replacing: int | None) -> list[str]:
-    """New recovery codes in place of those of row `replacing`; none if that is not what there is now.
+def make_recovery_codes(*, owner: User, origin: Origin, version: str | None = None) -> list[str]:
+    """New recovery codes in place of those of `version`; none if these are not what there is now.
 
     So a form that is sent again makes no others while the first are being written down.
     """
     user = _locked(owner)
     now = factors_of(user)
-    if (now.recovery.pk if now.recovery else None) != replacing or not (now.totp or now.passkeys):
+    if version not in (None, now.recovery_version) or not (now.totp or now.passkeys):
         return []
     if now.recovery:
         now.recovery.delete()
@@ -288,7 +292,7 @@ class EmailCodeStage(LoginByCodeStage):
     def handle(self) -> tuple[HttpResponse | None, bool]:
         if not is_code_mailed(self.login):
             return None, True
-        # To the address on file, however the visitor has typed it.
+        # To the address on file, not to the one that was typed: allauth knows former ones, too.
         self.login.email = self.login.user.email
         if not may_mail_code(self.request, self.login.user):
             messages.error(self.request, _("We have just mailed you several codes. Wait a minute, then sign in again."))

@@ -364,19 +364,13 @@ def recovery_codes(request: UserRequest) -> HttpResponse:
     factors = mfa.factors_of(request.user)
     if not (factors.totp or factors.passkeys):
         return redirect("mfa_index")
-    version = str(factors.recovery.pk) if factors.recovery else ""
     if request.method == "POST":
-        if request.POST.get("version", version) == version:
-            codes = mfa.make_recovery_codes(
-                owner=request.user,
-                origin=origin_of(request),
-                replacing=factors.recovery.pk if factors.recovery else None,
-            )
-            if codes:
-                return _show(request, codes)
+        version = request.POST.get("version")
+        if codes := mfa.make_recovery_codes(owner=request.user, origin=origin_of(request), version=version):
+            return _show(request, codes)
         messages.warning(request, _("Recovery codes were made a moment ago, and are shown once. Nothing was done now."))
         return redirect("mfa_index")
-    return render(request, "mfa/recovery_codes_make.html", {"version": version, "left": factors.recovery_codes_left})
+    return render(request, "mfa/recovery_codes_make.html", {"factors": factors})
 
 
 def _added(request: UserRequest, codes: list[str], said: str) -> HttpResponse:
