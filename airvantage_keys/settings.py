@@ -189,6 +189,7 @@ PASSWORD_HASHERS = [
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 15}},
+    {"NAME": "profiles.account.passwords.CharacterClasses"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 
@@ -196,6 +197,11 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "profile"
 LOGOUT_REDIRECT_URL = "account_login"
 
+ACCOUNT_FORMS = {
+    "change_password": "profiles.account.passwords.ChangeForm",
+    "set_password": "profiles.account.passwords.ChangeForm",
+    "reset_password_from_key": "profiles.account.passwords.FromMailForm",
+}
 ACCOUNT_ADAPTER = "profiles.account.adapter.AccountAdapter"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
@@ -205,7 +211,7 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = _base.scheme
 ACCOUNT_SESSION_REMEMBER = False
-# A key is created, regenerated or deleted only by someone who proved their password this recently (seconds).
+# A key or a password is changed only by someone who proved their password this recently (seconds).
 ACCOUNT_REAUTHENTICATION_TIMEOUT = _number("REAUTHENTICATION_TIMEOUT", default=15 * 60, least=0)
 
 # A code by e-mail at sign-in: eight digits, three attempts at each, sent again twice at most.

@@ -120,6 +120,21 @@ WORDS: dict[str, Words] = {
         remedy=_("Make new recovery codes; the others then no longer work:"),
         section="security",
     ),
+    AccountEvent.Action.PASSWORD_CHANGED: Words(
+        subject=_("Your password was changed"),
+        effect=_("All other browsers are signed out. Your personal API access key, if you have one, goes on working."),
+        remedy=_("See what else was done, and regenerate the secret key of your API access key if in doubt:"),
+        section="security",
+    ),
+    AccountEvent.Action.PASSWORD_RESET: Words(
+        subject=_("Your password was set by a link from a mail"),
+        effect=_(
+            "All browsers that were signed in are signed out. Your personal API access key, if you have one, goes on "
+            "working."
+        ),
+        remedy=_("See what else was done, and regenerate the secret key of your API access key if in doubt:"),
+        section="security",
+    ),
 }
 
 
@@ -186,7 +201,12 @@ def _context(event: KeyEvent | AccountEvent) -> dict[str, object]:
         facts += [(_("Which"), event.detail)]
     if by_owner:
         facts += [
-            (_("By"), _("you, on the page My Profile")),
+            (
+                _("By"),
+                _("you, or whoever opened the link that was mailed to you")
+                if event.action == AccountEvent.Action.PASSWORD_RESET
+                else _("you, on the page My Profile"),
+            ),
             (_("From"), event.address or _("an unknown address")),
             (_("With"), without_links(event.user_agent) or _("an unknown client")),
         ]

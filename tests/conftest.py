@@ -20,7 +20,7 @@ from .server import Server, postgres_url, running, sqlite_url
 
 pytest_plugins = ["tests.browser"]
 
-PASSWORD = "correct horse battery staple"
+PASSWORD = "Correct horse battery staple"
 
 
 def pytest_configure() -> None:

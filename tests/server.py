@@ -20,7 +20,7 @@ import psycopg
 import requests
 
 ROOT = Path(__file__).resolve().parent.parent
-DEMO_PASSWORD = "a long enough demo password"
+DEMO_PASSWORD = "A long enough demo password"
 START_WITHIN = 30  # seconds
 
 

@@ -6,7 +6,7 @@ Named one by one, so that a page nobody designed here (its own e-mail addresses,
 from allauth.account import views
 from django.urls import path, re_path
 
-from . import email, mfa_pages
+from . import email, mfa_pages, passwords
 
 urlpatterns = [
     path("email/confirm/<str:link>/", email.follow, name="email-confirm"),
@@ -18,9 +18,9 @@ urlpatterns = [
     path("logout/", views.logout, name="account_logout"),
     path("inactive/", views.account_inactive, name="account_inactive"),
     path("signup/", views.signup, name="account_signup"),  # says who makes accounts
-    path("reauthenticate/", views.reauthenticate, name="account_reauthenticate"),
-    path("password/change/", views.password_change, name="account_change_password"),
-    path("password/set/", views.password_set, name="account_set_password"),
+    path("reauthenticate/", passwords.Reauthenticate.as_view(), name="account_reauthenticate"),
+    path("password/change/", passwords.PasswordChange.as_view(), name="account_change_password"),
+    path("password/set/", passwords.PasswordSet.as_view(), name="account_set_password"),
     path("password/reset/", views.password_reset, name="account_reset_password"),
     path("password/reset/done/", views.password_reset_done, name="account_reset_password_done"),
     path(
@@ -30,7 +30,7 @@ urlpatterns = [
     ),
     re_path(
         r"^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$",
-        views.password_reset_from_key,
+        passwords.PasswordFromMail.as_view(),
         name="account_reset_password_from_key",
     ),
     path("mfa/", mfa_pages.index, name="mfa_index"),

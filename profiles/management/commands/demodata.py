@@ -50,6 +50,17 @@ USERS: dict[str, dict[str, Any]] = {
 }
 
 
+def _random_password() -> str:
+    """One that the rules for passwords allow: of a million random ones, a few have not enough kinds of characters."""
+    while True:
+        password = secrets.token_urlsafe(15)
+        try:
+            validate_password(password)
+        except ValidationError:
+            continue
+        return password
+
+
 class Command(BaseCommand):
     help = (
         "Makes a company, three access profiles and three users to try the product with: user@demo.example, "
@@ -77,7 +88,7 @@ class Command(BaseCommand):
         company, _ = Company.objects.get_or_create(name=COMPANY)
         for name, held in PROFILES.items():
             AccessProfile.objects.get_or_create(name=name, defaults={"rights": held})
-        new_password = password or secrets.token_urlsafe(15)
+        new_password = password or _random_password()
         made = [email for email, about in USERS.items() if self._make_user(email, about, company, new_password)]
         changed = [email for email in USERS if password and self._set_password(email, company, password)]
         if password and made + changed:

@@ -1,0 +1,157 @@
+"""The password: its rules, and what a change of it ends.
+
+The rules are Django's validators (`AUTH_PASSWORD_VALIDATORS`) and `CharacterClasses`, here. A change ends the sessions
+of all other browsers by itself, because Django keeps a hash of the password in each. The key is none of them: it has a
+secret of its own, so it goes on working, and the owner is told.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.account import forms, views
+from django.contrib import messages
+from django.contrib.auth.password_validation import MinimumLengthValidator, get_default_password_validators
+from django.core.exceptions import ValidationError
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+
+from .. import reauthentication
+from ..http import Origin, client_address, origin_of, user_agent
+from ..models import AccountEvent, Event, User
+from . import activity
+
+
+class CharacterClasses:
+    """Some of: small letters, capital letters, digits, all else. `static/js/password.js` counts in the same way."""
+
+    AT_LEAST = 3
+
+    def validate(self, password: str, user: User | None = None) -> None:
+        classes = {
+            "lower" if c.islower() else "upper" if c.isupper() else "digit" if c.isdecimal() else "other"
+            for c in password
+        }
+        if len(classes) < self.AT_LEAST:
+            raise ValidationError(
+                _("The password needs characters of three kinds: small letters, capital letters, digits, others."),
+                code="password_too_few_classes",
+            )
+
+    def get_help_text(self) -> str:
+        return _(
+            "Your password must have characters of three of these kinds: small letters, capital letters, digits, all "
+            "others."
+        )
+
+
+def rules() -> SafeString:
+    """The rules as a list, to read; those that a browser can check alone are marked for `static/js/password.js`."""
+    listed = []
+    for validator in get_default_password_validators():
+        rule: dict[str, object] = {"text": validator.get_help_text()}
+        if isinstance(validator, MinimumLengthValidator):
+            rule |= {"check": "length", "least": validator.min_length}
+        elif isinstance(validator, CharacterClasses):
+            rule |= {"check": "classes", "least": validator.AT_LEAST}
+        listed.append(rule)
+    return render_to_string("account/password_rules.html", {"rules": listed})
+
+
+class _NewPassword(Form):
+    """Twice the new password, with the rules beside it; the focus goes to what was refused."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password1"].label = _("New password")
+        self.fields["password1"].help_text = rules()
+        self.fields["password2"].label = _("New password, once more")
+
+    def full_clean(self) -> None:
+        super().full_clean()
+        for name in self.errors:
+            if name in self.fields:
+                self.fields[name].widget.attrs["autofocus"] = True
+                break
+
+
+class ChangeForm(_NewPassword, forms.SetPasswordForm):
+    """Without the old password: that was proven within the last minutes, or is asked for before."""
+
+
+class FromMailForm(_NewPassword, forms.ResetPasswordKeyForm):
+    pass
+
+
+class Reauthenticate(views.ReauthenticateView):
+    """The password once more, and with it a new session id (ASVS 7.2.4), as `reauthentication.accept` begins one."""
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        response: HttpResponse = super().form_valid(form)
+        self.request.session.cycle_key()
+        return response
+
+
+class _Change:
+    """A new password by somebody who is signed in and proved who they are a short time ago."""
+
+    request: Any
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.user.is_authenticated and reauthentication.is_due(request):  # type: ignore[arg-type]
+            # Not allauth's own detour: it would keep a form that was sent, and so the new password, in the session.
+            here = request.path
+            return HttpResponseRedirect(f"{reverse('account_reauthenticate')}?next={here}")
+        response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+        return response
+
+    def get_success_url(self) -> str:
+        return reverse("profile")
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        response: HttpResponse = super().form_valid(form)  # type: ignore[misc]
+        activity.record(AccountEvent.Action.PASSWORD_CHANGED, owner=self.request.user, origin=origin_of(self.request))
+        messages.success(self.request, _changed(self.request.user))
+        return response
+
+
+@method_decorator(never_cache, name="dispatch")
+class PasswordChange(_Change, views.PasswordChangeView):
+    pass
+
+
+@method_decorator(never_cache, name="dispatch")
+class PasswordSet(_Change, views.PasswordSetView):
+    pass
+
+
+@method_decorator(never_cache, name="dispatch")
+class PasswordFromMail(views.PasswordResetFromKeyView):
+    """Forgotten, or the first one of an account: who has the mail's link is taken for the owner."""
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        response: HttpResponse = super().form_valid(form)
+        owner: User = self.reset_user
+        origin = Origin(owner, Event.Via.PAGE, client_address(self.request), user_agent(self.request))
+        activity.record(AccountEvent.Action.PASSWORD_RESET, owner=owner, origin=origin)
+        return response
+
+
+def _changed(user: User) -> str:
+    said = _("Your password was changed, and all other browsers are signed out.")
+    if not hasattr(user, "key"):
+        return said
+    return format_html(
+        '{} {} <a href="{}">{}</a>',
+        said,
+        _("Your personal API access key goes on working. Does somebody else have its secret key?"),
+        reverse("key-regenerate"),
+        _("Regenerate it"),
+    )
