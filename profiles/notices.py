@@ -5,7 +5,10 @@ server that is slow or away fails nothing, and nobody whose new secret is in the
 sent is logged; the event is what is kept. The threads are joined when the process ends, so that a command, or a
 server that is stopped, still sends what waits.
 
-No mail holds a secret, because none ever comes here.
+django-allauth's mails go the same way (`post`): whether there is an account to mail, or a mail server, is nothing that
+an answer may tell.
+
+No notice holds a secret, because none ever comes here.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC
@@ -22,7 +26,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.mail import EmailMultiAlternatives, get_connection
+from django.core.mail import EmailMessage, EmailMultiAlternatives, get_connection
 from django.db import transaction
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -149,7 +153,8 @@ def mail_owner(event: KeyEvent | AccountEvent, *, address: str = "") -> None:
     if event.action not in WORDS or owner is None or not owner.is_active:
         return
     # The address is the one on file now, whatever else this request does to it.
-    transaction.on_commit(partial(_post, address or owner.email, event), robust=True)
+    write = partial(_notice, address or owner.email, event)
+    transaction.on_commit(partial(_post, f"{event.kind} event {event.pk}", write), robust=True)
 
 
 def waiting() -> int:
@@ -157,35 +162,46 @@ def waiting() -> int:
     return len(_waiting)
 
 
-def _post(address: str, event: KeyEvent | AccountEvent) -> None:
+def post(mail: EmailMessage, *, about: str) -> None:
+    """Send this mail as the others are sent: later, from a thread. `about` is what the log calls it."""
+    _post(about, lambda: mail)
+
+
+def _post(about: str, write: Callable[[], EmailMessage]) -> None:
+    """Write and send a mail in one of the threads, unless too many are waiting."""
     if len(_waiting) >= WAITING_AT_MOST:
-        logger.error("mail about %s event %s not sent: too many are waiting", event.kind, event.pk)
+        logger.error("mail about %s not sent: too many are waiting", about)
         return
-    mail = _mailers.submit(_send, address, event)
+    mail = _mailers.submit(_send, about, write)
     _waiting.add(mail)
     mail.add_done_callback(_waiting.discard)
 
 
-def _send(address: str, event: KeyEvent | AccountEvent) -> None:
+def _send(about: str, write: Callable[[], EmailMessage]) -> None:
     try:
-        context = _context(event)
-        EmailMultiAlternatives(
-            str(WORDS[event.action].subject),
-            render_to_string("mail/notice.txt", context),
-            to=[address],
-            alternatives=[(render_to_string("mail/notice.html", context), "text/html")],
-            headers={
-                # Nobody's out-of-office answers a machine (RFC 3834); and a mail can be traced to its event.
-                "Auto-Submitted": "auto-generated",
-                "Message-ID": make_msgid(f"{event.kind}-event-{event.pk}", domain=urlsplit(settings.BASE_URL).hostname),
-            },
-            # Where mails are only written down, to the log like the rest: stdout is for what commands print.
-            connection=get_connection(stream=sys.stderr),
-        ).send()
-    except Exception as error:  # noqa: BLE001 - whatever it was: the key is changed, and nobody else hears of it
-        logger.error("mail about %s event %s not sent: %r", event.kind, event.pk, error)  # noqa: TRY400 - one line, no traceback
+        mail = write()
+        # Where mails are only written down, to the log like the rest: stdout is for what commands print.
+        mail.connection = get_connection(stream=sys.stderr)
+        mail.send()
+    except Exception as error:  # noqa: BLE001 - whatever it was: what the mail is about is done, and nobody else hears of it
+        logger.error("mail about %s not sent: %r", about, error)  # noqa: TRY400 - one line, no traceback
     else:
-        logger.debug("mail about %s event %s sent", event.kind, event.pk)
+        logger.debug("mail about %s sent", about)
+
+
+def _notice(address: str, event: KeyEvent | AccountEvent) -> EmailMessage:
+    context = _context(event)
+    return EmailMultiAlternatives(
+        str(WORDS[event.action].subject),
+        render_to_string("mail/notice.txt", context),
+        to=[address],
+        alternatives=[(render_to_string("mail/notice.html", context), "text/html")],
+        headers={
+            # Nobody's out-of-office answers a machine (RFC 3834); and a mail can be traced to its event.
+            "Auto-Submitted": "auto-generated",
+            "Message-ID": make_msgid(f"{event.kind}-event-{event.pk}", domain=urlsplit(settings.BASE_URL).hostname),
+        },
+    )
 
 
 def _context(event: KeyEvent | AccountEvent) -> dict[str, object]:

@@ -19,11 +19,14 @@ from django.urls import reverse
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
-from .. import reauthentication
+from .. import notices, reauthentication
+from ..http import client_address
 from ..models import User
 from . import mfa
 
 logger = logging.getLogger(__name__)
+
+UNKNOWN_ADDRESS = "::"
 
 
 class AuthenticationBackend(AllauthBackend):
@@ -49,6 +52,16 @@ class AccountAdapter(DefaultAccountAdapter):
         """Save the password alone: the rest of `user` may have changed since it was read, such as `is_active`."""
         user.set_password(password)
         user.save(update_fields=["password"])
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """Written now, in the reader's language, and sent later: neither time nor an error tells of it."""
+        mail = self.render_mail(template_prefix, email, {"email": email, **context})
+        mail.extra_headers["Auto-Submitted"] = "auto-generated"
+        notices.post(mail, about=template_prefix)
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """As everywhere here, behind proxies of ours too; where there is none (a Unix socket), one for all."""
+        return client_address(request) or UNKNOWN_ADDRESS
 
     def is_safe_url(self, url: str) -> bool:
         """Where to go after signing in, as the visitor asks; what is no address at all (`http://[`) is not safe."""

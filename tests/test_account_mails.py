@@ -1,0 +1,58 @@
+"""The mails of signing in, when there is a mail server and when there is none."""
+
+from __future__ import annotations
+
+import logging
+
+import environ
+import pytest
+from django.core import mail
+from django.test import Client
+
+pytestmark = pytest.mark.django_db
+
+RESET = "/accounts/password/reset/"
+
+
+def answer(address: str) -> tuple[int, str, bytes]:
+    visitor = Client()
+    response = visitor.post(RESET, {"email": address})
+    return response.status_code, response.headers["Location"], visitor.get(response.headers["Location"]).content
+
+
+@pytest.fixture
+def dead_mail_server(settings):
+    """EMAIL_URL names a port at which nobody listens."""
+    for name, value in environ.Env.email_url_config("smtp://127.0.0.1:1").items():
+        setattr(settings, name, value)
+
+
+def test_without_a_mail_server_the_answer_is_the_same_for_whom_we_know(user, dead_mail_server, caplog):
+    with caplog.at_level(logging.ERROR):
+        assert answer(user.email) == answer("nobody@example.com")
+    (record,) = [it for it in caplog.records if it.name == "profiles.notices"]
+    assert "mail about account/email/password_reset_key not sent: ConnectionRefusedError" in record.getMessage()
+    assert user.email not in caplog.text
+
+
+def test_with_one_too_and_the_mail_is_on_its_way(user):
+    assert answer(user.email)[:2] == (302, "/accounts/password/reset/done/")
+    (sent,) = mail.outbox
+    assert sent.to == [user.email]
+    assert sent.extra_headers["Auto-Submitted"] == "auto-generated"
+    assert answer("nobody@example.com")[:2] == (302, "/accounts/password/reset/done/")
+    assert len(mail.outbox) == 1
+
+
+def test_it_does_not_wait_for_the_mail_server(user, monkeypatch):
+    posted: list[object] = []
+    monkeypatch.setattr("profiles.notices._waiting", set())
+    monkeypatch.setattr("profiles.notices._mailers.submit", lambda *args: posted.append(args) or _Never())
+    assert answer(user.email)[0] == 302
+    assert len(posted) == 1
+    assert mail.outbox == []
+
+
+class _Never:
+    def add_done_callback(self, done: object) -> None:
+        """It is never done."""
