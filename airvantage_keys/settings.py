@@ -121,6 +121,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "airvantage_keys.middleware.user_preferences",
     "django.contrib.messages.middleware.MessageMiddleware",
+    # After what the page of the refusal needs.
+    "airvantage_keys.middleware.same_site_only",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "profiles.account.mfa.required_first",

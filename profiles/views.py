@@ -39,7 +39,7 @@ View = Callable[Concatenate[UserRequest, ...], HttpResponse]
 
 
 def page(*methods: str, anyone: bool = False) -> Callable[[View], Callable[..., HttpResponse]]:
-    """What holds for every page here: these methods only, the owner only, from our own pages, kept by nobody.
+    """What holds for every page here: these methods only, the owner only, kept by nobody.
 
     `anyone` lets in those who are not signed in, too.
     """
@@ -54,8 +54,6 @@ def page(*methods: str, anyone: bool = False) -> Callable[[View], Callable[..., 
                 return _not_allowed(request, methods)
             if not anyone and not request.user.is_authenticated:
                 return _sign_in_first(request)
-            if request.method == "POST" and request.headers.get("Sec-Fetch-Site") == "cross-site":
-                return csrf_failure(request)  # the browser itself says so (ASVS 3.5.1); the token is a second lock
             return view(cast("UserRequest", request), *args, **kwargs)
 
         return policed
