@@ -47,7 +47,12 @@ def test_with_one_too_and_the_mail_is_on_its_way(user):
 def test_it_does_not_wait_for_the_mail_server(user, monkeypatch):
     posted: list[object] = []
     monkeypatch.setattr("profiles.notices._waiting", set())
-    monkeypatch.setattr("profiles.notices._mailers.submit", lambda *args: posted.append(args) or _Never())
+
+    def submit(*args: object) -> _Never:
+        posted.append(args)
+        return _Never()
+
+    monkeypatch.setattr("profiles.notices._mailers.submit", submit)
     assert answer(user.email)[0] == 302
     assert len(posted) == 1
     assert mail.outbox == []
