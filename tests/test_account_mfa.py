@@ -243,6 +243,20 @@ def test_a_code_that_cannot_be_mailed_is_told(with_email_codes, client, settings
     assert not is_in(client)
 
 
+def test_another_code_can_be_sent_and_ends_the_first(with_email_codes, client, settings):
+    give_password(client, with_email_codes)
+    first = mailed_code()
+    client.post(MAILED_CODE, {"action": "resend"})
+    assert mailed_code() != first
+    client.post(MAILED_CODE, {"code": first})
+    assert not is_in(client)
+    working, settings.EMAIL_BACKEND = settings.EMAIL_BACKEND, "tests.test_admin_users.BrokenMailServer"
+    assert "could not be mailed" in words(client.post(MAILED_CODE, {"action": "resend"}, follow=True))
+    settings.EMAIL_BACKEND = working
+    client.post(MAILED_CODE, {"code": mailed_code()})
+    assert is_in(client)
+
+
 def test_an_expired_code_is_told(with_email_codes, client):
     give_password(client, with_email_codes)
     session = client.session

@@ -436,6 +436,14 @@ class EmailCodeView(ConfirmLoginCodeView):
             kwargs["user"] = self.stage.login.user
         return kwargs
 
+    def _resend_form_valid(self, form: forms.Form) -> HttpResponse:
+        try:
+            return cast("HttpResponse", super()._resend_form_valid(form))
+        except OSError:
+            mfa.logger.exception("could not mail a code")
+            messages.error(self.request, _("The code could not be mailed. Try again in a few minutes."))
+            return redirect("account_confirm_login_code")
+
     def form_invalid(self, form: forms.Form) -> HttpResponse:
         mfa.record_refused_code(self.request, self.stage.login.user, mfa.EMAIL)
         return cast("HttpResponse", super().form_invalid(form))
