@@ -12,15 +12,16 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import NoReverseMatch, reverse
 
 from profiles import keys
+from profiles.account import activity
 from profiles.http import Origin
-from profiles.models import AccessProfile, AccessToken, Company, KeyEvent, OAuthApplication, User
+from profiles.models import AccessProfile, AccessToken, AccountEvent, Company, KeyEvent, OAuthApplication, User
 
 from .admin_site import browser_of, make_staff, permit
 from .conftest import PASSWORD, make_key, make_token
 
 pytestmark = pytest.mark.django_db
 
-MODELS: list[Any] = [User, Company, AccessProfile, OAuthApplication, AccessToken, KeyEvent, Group]
+MODELS: list[Any] = [User, Company, AccessProfile, OAuthApplication, AccessToken, KeyEvent, AccountEvent, Group]
 # What can be made, changed and deleted the stock way; the rest can only be looked at.
 EDITABLE = {User, Company, AccessProfile}
 
@@ -43,6 +44,7 @@ def superuser(admin_user: User) -> Client:
 def rows(user, key, token, admin_user):
     """One row of each model."""
     Group.objects.create(name="Support")
+    activity.record(AccountEvent.Action.SIGNED_IN, owner=user, origin=Origin(user, KeyEvent.Via.PAGE))
     return {model: model.objects.order_by("pk").first() for model in MODELS} | {User: user}
 
 

@@ -20,9 +20,9 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
 from .. import notices, reauthentication
-from ..http import client_address
-from ..models import User
-from . import mfa
+from ..http import client_address, origin_of
+from ..models import AccountEvent, User
+from . import activity, mfa
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +52,16 @@ class AccountAdapter(DefaultAccountAdapter):
         """Save the password alone: the rest of `user` may have changed since it was read, such as `is_active`."""
         user.set_password(password)
         user.save(update_fields=["password"])
+
+    def login(self, request: HttpRequest, user: User) -> None:
+        super().login(request, user)
+        activity.record(AccountEvent.Action.SIGNED_IN, owner=user, origin=origin_of(request))
+
+    def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
+        """A wrong password for an account there is; whoever has none needs no warning."""
+        owner = User.objects.filter(email=str(credentials.get("email", "")).lower()).first()
+        if owner:
+            activity.record(AccountEvent.Action.SIGN_IN_FAILED, owner=owner, origin=origin_of(request))
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Written now, in the reader's language, and sent later: neither time nor an error tells of it."""

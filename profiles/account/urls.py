@@ -6,7 +6,7 @@ Named one by one, so that a page nobody designed here (its own e-mail addresses,
 from allauth.account import views
 from django.urls import path, re_path
 
-from . import email, mfa_pages, passwords
+from . import activity, email, mfa_pages, passwords
 
 urlpatterns = [
     path("email/confirm/<str:link>/", email.follow, name="email-confirm"),
@@ -19,6 +19,7 @@ urlpatterns = [
     path("inactive/", views.account_inactive, name="account_inactive"),
     path("signup/", views.signup, name="account_signup"),  # says who makes accounts
     path("reauthenticate/", passwords.Reauthenticate.as_view(), name="account_reauthenticate"),
+    path("activity/", activity.activity, name="account-activity"),
     path("password/change/", passwords.PasswordChange.as_view(), name="account_change_password"),
     path("password/set/", passwords.PasswordSet.as_view(), name="account_set_password"),
     path("password/reset/", views.password_reset, name="account_reset_password"),

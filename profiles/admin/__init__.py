@@ -20,7 +20,7 @@ from oauth2_provider.models import (
 )
 
 # The toolkit's pages show and change client secrets and tokens; ours, below, do not. allauth's would let staff
-# give an account a second address to sign in by, or a second factor, and read those of others.
+# give an account a second address to sign in by or a second factor, read those of others, and look at session keys.
 for _model in (
     get_application_model(),
     get_access_token_model(),

@@ -1,4 +1,4 @@
-"""Key events: to read, to search and to take away as CSV."""
+"""Key events, to read, to search and to take away as CSV; and account events, to read and to search."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from .. import event_export
-from ..models import KeyEvent
+from ..models import AccountEvent, Event, KeyEvent
 from .base import (
     CompanyFilter,
     FieldFilter,
@@ -57,13 +57,71 @@ class TimeFilter(PeriodFilter):
     path = "time"
 
 
-@admin.register(KeyEvent)
-class KeyEventAdmin(ReadOnly, ListAdmin):
-    list_display = ("exact_time", "deed", "client_id", "owner_email", "origin")
+class EventAdmin(ReadOnly, ListAdmin):
+    """What both kinds of events have in common."""
+
     list_select_related = ("owner", "actor")
-    list_filter = (ActionFilter, ViaFilter, TimeFilter, EventsOfCompany)
     ordering = ("-id",)
     sortable_by = ()
+
+    def found_by(self, word: str) -> Q:
+        if address := as_address(word):
+            return Q(address=address)
+        users = pks(users_found_by(word))
+        found = Q(owner__in=users) | Q(actor__in=users)
+        part = as_id(word)
+        if part and not users:
+            # Perhaps the uid of a user who is gone, of which the events keep a copy.
+            found |= Q(owner_uid=part) | Q(actor_uid=part)
+        return found
+
+    @admin.display(description=_("time (UTC)"))
+    def exact_time(self, obj: Event) -> str:
+        return moment(obj.time)
+
+    @admin.display(description=_("owner"))
+    def owner_email(self, obj: KeyEvent | AccountEvent) -> str:
+        return obj.owner.email if obj.owner else obj.owner_uid
+
+    @admin.display(description=_("by, from"))
+    def origin(self, obj: Event) -> SafeString:
+        client = Truncator(obj.user_agent).chars(40)
+        who = obj.actor.email if obj.actor else obj.actor_uid or "-"
+        return two_lines(who, " · ".join(filter(None, (obj.get_via_display(), obj.address, client))))
+
+
+class AccountActionFilter(ActionFilter):
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> Any:
+        return AccountEvent.Action.choices
+
+
+@admin.register(AccountEvent)
+class AccountEventAdmin(EventAdmin):
+    list_display = ("exact_time", "deed", "owner_email", "origin")
+    list_filter = (AccountActionFilter, ViaFilter, TimeFilter, EventsOfCompany)
+    search_help_text = _("E-mail address, uid or name of the owner or who did it; address.")
+    fields = (
+        "exact_time",
+        "action",
+        "detail",
+        "owner",
+        "owner_uid",
+        "actor",
+        "actor_uid",
+        "via",
+        "address",
+        "user_agent",
+    )
+
+    @admin.display(description=_("what"))
+    def deed(self, obj: AccountEvent) -> SafeString:
+        return two_lines(obj.get_action_display(), obj.detail)
+
+
+@admin.register(KeyEvent)
+class KeyEventAdmin(EventAdmin):
+    list_display = ("exact_time", "deed", "client_id", "owner_email", "origin")
+    list_filter = (ActionFilter, ViaFilter, TimeFilter, EventsOfCompany)
     search_help_text = _(
         "Client ID or its first characters; e-mail address, uid or name of the owner or who did it; address."
     )
@@ -82,34 +140,14 @@ class KeyEventAdmin(ReadOnly, ListAdmin):
     )
 
     def found_by(self, word: str) -> Q:
-        if address := as_address(word):
-            return Q(address=address)
-        users = pks(users_found_by(word))
-        found = Q(owner__in=users) | Q(actor__in=users)
-        if part := as_id(word):
+        found = super().found_by(word)
+        if not as_address(word) and (part := as_id(word)):
             found |= Q(client_id__startswith=part)
-            if not users:
-                # Perhaps the uid of a user who is gone, of which the events keep a copy.
-                found |= Q(owner_uid=part) | Q(actor_uid=part)
         return found
-
-    @admin.display(description=_("time (UTC)"))
-    def exact_time(self, obj: KeyEvent) -> str:
-        return moment(obj.time)
-
-    @admin.display(description=_("owner"))
-    def owner_email(self, obj: KeyEvent) -> str:
-        return obj.owner.email if obj.owner else obj.owner_uid
 
     @admin.display(description=_("what"))
     def deed(self, obj: KeyEvent) -> SafeString:
         return two_lines(obj.get_action_display(), obj.reason)
-
-    @admin.display(description=_("by, from"))
-    def origin(self, obj: KeyEvent) -> SafeString:
-        client = Truncator(obj.user_agent).chars(40)
-        who = obj.actor.email if obj.actor else obj.actor_uid or "-"
-        return two_lines(who, " · ".join(filter(None, (obj.get_via_display(), obj.address, client))))
 
     def get_urls(self) -> list[URLPattern]:
         export = path("export/", self.admin_site.admin_view(self.export_view), name="profiles_keyevent_export")
