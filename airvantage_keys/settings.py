@@ -125,6 +125,7 @@ MIDDLEWARE = [
     "airvantage_keys.middleware.same_site_only",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "profiles.account.sessions.note_browser",
     "profiles.account.mfa.required_first",
 ]
 

@@ -1,8 +1,8 @@
 """The password: its rules, and what a change of it ends.
 
 The rules are Django's validators (`AUTH_PASSWORD_VALIDATORS`) and `CharacterClasses`, here. A change ends the sessions
-of all other browsers by itself, because Django keeps a hash of the password in each. The key is none of them: it has a
-secret of its own, so it goes on working, and the owner is told.
+of all other browsers: those in the list of `sessions` are deleted, and Django keeps a hash of the password in each. The
+key is none of them: it has a secret of its own, so it goes on working, and the owner is told.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from django.views.decorators.cache import never_cache
 from .. import reauthentication
 from ..http import Origin, client_address, origin_of, user_agent
 from ..models import AccountEvent, Event, User
-from . import activity
+from . import activity, sessions
 
 
 class CharacterClasses:
@@ -117,6 +117,7 @@ class _Change:
 
     def form_valid(self, form: Any) -> HttpResponse:
         response: HttpResponse = super().form_valid(form)  # type: ignore[misc]
+        sessions.end_all(self.request.user, but=self.request.session.session_key)
         activity.record(AccountEvent.Action.PASSWORD_CHANGED, owner=self.request.user, origin=origin_of(self.request))
         messages.success(self.request, _changed(self.request.user))
         return response
@@ -139,6 +140,7 @@ class PasswordFromMail(views.PasswordResetFromKeyView):
     def form_valid(self, form: Any) -> HttpResponse:
         response: HttpResponse = super().form_valid(form)
         owner: User = self.reset_user
+        sessions.end_all(owner, but=None)
         origin = Origin(owner, Event.Via.PAGE, client_address(self.request), user_agent(self.request))
         activity.record(AccountEvent.Action.PASSWORD_RESET, owner=owner, origin=origin)
         return response

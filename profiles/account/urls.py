@@ -6,7 +6,7 @@ Named one by one, so that a page nobody designed here (its own e-mail addresses,
 from allauth.account import views
 from django.urls import path, re_path
 
-from . import activity, email, mfa_pages, passwords
+from . import activity, email, mfa_pages, passwords, sessions
 
 urlpatterns = [
     path("email/confirm/<str:link>/", email.follow, name="email-confirm"),
@@ -19,6 +19,9 @@ urlpatterns = [
     path("inactive/", views.account_inactive, name="account_inactive"),
     path("signup/", views.signup, name="account_signup"),  # says who makes accounts
     path("reauthenticate/", passwords.Reauthenticate.as_view(), name="account_reauthenticate"),
+    path("sessions/", sessions.sessions, name="account-sessions"),
+    path("sessions/end/", sessions.session_end, name="account-session-end"),
+    path("sessions/end-others/", sessions.sessions_end, name="account-sessions-end"),
     path("activity/", activity.activity, name="account-activity"),
     path("password/change/", passwords.PasswordChange.as_view(), name="account_change_password"),
     path("password/set/", passwords.PasswordSet.as_view(), name="account_set_password"),

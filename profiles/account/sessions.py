@@ -1,0 +1,141 @@
+"""The browsers in which somebody is signed in, to look at and to sign out.
+
+Each has a row in the table of django-allauth's `usersessions`. Its middleware would write to it at every request; ours
+does so when a session is new, has another id, or was last noted a minute ago, which it knows from the session itself.
+A session is ended by deleting it: whoever is in it stands before the sign-in at the next click.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from allauth.core.exceptions import ReauthenticationRequired
+from allauth.usersessions.models import UserSession
+from django.contrib import messages
+from django.contrib.auth import SESSION_KEY
+from django.contrib.sessions.models import Session
+from django.db import DatabaseError, transaction
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from .. import reauthentication
+from ..http import UserRequest, client_address, origin_of, user_agent
+from ..models import AccountEvent, User
+from ..views import page
+from . import activity
+from .adapter import UNKNOWN_ADDRESS
+
+if TYPE_CHECKING:
+    from airvantage_keys.middleware import GetResponse
+
+logger = logging.getLogger(__name__)
+
+NOTED = "browser_noted"  # in the session: its id and the time when it was noted
+NOTE_EVERY = 60  # seconds
+
+
+def note_browser(get_response: GetResponse) -> GetResponse:
+    """Middleware: keep the row of the browser, once a minute; afterwards, when the session has its final id."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        session = request.session
+        # A page that did not ask who it is for is not made to now.
+        if session.accessed and SESSION_KEY in session:
+            key, noted = session.get(NOTED) or ("", 0)
+            if key != session.session_key or time.time() - noted >= NOTE_EVERY:
+                _note(request, before=key)
+        return response
+
+    return middleware
+
+
+def _note(request: HttpRequest, *, before: str) -> None:
+    session = request.session
+    try:
+        if not request.user.is_authenticated:
+            return
+        with transaction.atomic():
+            if before and before != session.session_key:
+                UserSession.objects.filter(session_key=before).delete()
+            UserSession.objects.update_or_create(
+                session_key=session.session_key,
+                defaults={
+                    "user": request.user,
+                    "ip": client_address(request) or UNKNOWN_ADDRESS,
+                    "user_agent": user_agent(request),
+                    "last_seen_at": timezone.now(),
+                },
+            )
+    except DatabaseError as error:  # the page is more than its note
+        logger.warning("browser not noted: %r", error)
+    else:
+        session[NOTED] = (session.session_key, time.time())
+
+
+def of(user: User) -> QuerySet[UserSession]:
+    """The browsers in which `user` is signed in now, the last used first."""
+    live = Session.objects.filter(session_key=OuterRef("session_key"), expire_date__gt=timezone.now())
+    return UserSession.objects.filter(Exists(live), user=user).order_by("-last_seen_at", "-pk")
+
+
+def end_all(user: User, *, but: str | None) -> int:
+    """Sign `user` out everywhere but in the session with the id `but`. Returns in how many browsers."""
+    return _end(UserSession.objects.filter(user=user).exclude(session_key=but or ""))
+
+
+@transaction.atomic
+def _end(browsers: QuerySet[UserSession]) -> int:
+    keys = list(browsers.values_list("session_key", flat=True))
+    ended, _each = Session.objects.filter(session_key__in=keys, expire_date__gt=timezone.now()).delete()
+    UserSession.objects.filter(session_key__in=keys).delete()
+    return ended
+
+
+@page("GET", "HEAD")
+def sessions(request: UserRequest) -> HttpResponse:
+    browsers = list(of(request.user))
+    current = request.session.session_key
+    context = {
+        "browsers": [(browser, browser.session_key == current) for browser in browsers],
+        "others": any(browser.session_key != current for browser in browsers),
+        "unknown": UNKNOWN_ADDRESS,
+    }
+    return render(request, "account/sessions.html", context)
+
+
+@page("POST")
+def session_end(request: UserRequest) -> HttpResponse:
+    """Sign out one of the other browsers."""
+    if reauthentication.is_due(request):
+        raise ReauthenticationRequired  # and then goes on with this form
+    chosen = request.POST.get("browser", "")
+    others = of(request.user).exclude(session_key=request.session.session_key)
+    pk = int(chosen) if chosen.isascii() and chosen.isdecimal() and len(chosen) < 19 else 0
+    browser = others.filter(pk=pk).first()
+    if browser and _end(UserSession.objects.filter(pk=pk)):
+        said = f"{browser.ip} {browser.user_agent}"
+        activity.record(AccountEvent.Action.SESSION_ENDED, owner=request.user, origin=origin_of(request), detail=said)
+        messages.success(request, _("That browser is signed out."))
+    else:
+        messages.warning(request, _("Nothing was done: that browser is not signed in any more, or was used just now."))
+    return HttpResponseRedirect(reverse("account-sessions"))
+
+
+@page("POST")
+def sessions_end(request: UserRequest) -> HttpResponse:
+    """Sign out all other browsers."""
+    if reauthentication.is_due(request):
+        raise ReauthenticationRequired
+    if end_all(request.user, but=request.session.session_key):
+        activity.record(AccountEvent.Action.SESSIONS_ENDED, owner=request.user, origin=origin_of(request))
+        messages.success(request, _("All other browsers are signed out."))
+    else:
+        messages.warning(request, _("Nothing was done: no other browser is signed in."))
+    return HttpResponseRedirect(reverse("account-sessions"))
