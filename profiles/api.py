@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import translation
 
 from airvantage_keys import sessions
 
@@ -17,6 +20,9 @@ from .metadata import CACHEABLE
 from .models import AccessProfile, User
 
 VIEW_USERS = "accountNetwork.users.view"
+
+# No middleware sets a language for the API, so a thread has that of the page which it answered before.
+in_english = partial(translation.override, "en")
 
 
 @bearer()
@@ -87,10 +93,12 @@ def profiles(request: ApiRequest) -> HttpResponse:
 @public
 def openapi(request: HttpRequest) -> HttpResponse:
     """The description of all this for programs."""
-    return CompactJsonResponse(specification.document(), headers=CACHEABLE)
+    with in_english():
+        return CompactJsonResponse(specification.document(), headers=CACHEABLE)
 
 
 @public
 def docs(request: HttpRequest) -> HttpResponse:
     """The same for people."""
-    return render(request, "api/docs.html", documentation.context())
+    with in_english():
+        return render(request, "api/docs.html", documentation.context())

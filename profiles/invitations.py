@@ -16,7 +16,7 @@ from django.conf import settings
 from django.core.mail import EmailMessage
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
 from .models import User
@@ -45,14 +45,16 @@ def send(user: User) -> None:
         "until": timezone.now() + timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT),
         "reset_link": f"{settings.BASE_URL}{reverse('account_reset_password')}",
     }
-    mail(user.email, _("Your account at AirVantage Keys"), "invitation", context)
+    with translation.override(user.mail_language):
+        mail(user.email, _("Your account at AirVantage Keys"), "invitation", context)
     logger.info("invitation sent: user=%s", user.uid)
 
 
 def tell_old_address(user: User, old_address: str) -> None:
     """Mail the address that an account had until now that it has another one. Raises MailFailed."""
     context = {"user": user, "old_address": old_address, "time": timezone.now()}
-    mail(old_address, _("Your e-mail address at AirVantage Keys was changed"), "address_changed", context)
+    with translation.override(user.mail_language):
+        mail(old_address, _("Your e-mail address at AirVantage Keys was changed"), "address_changed", context)
 
 
 def forget_other_addresses(user: User) -> None:

@@ -217,6 +217,11 @@ class User(AbstractBaseUser, PermissionsMixin):
         return rights.ALL_RIGHTS.intersection(profile.rights) if profile else frozenset()
 
     @property
+    def mail_language(self) -> str:
+        """The language of mails to this user: the one they chose, else the site's."""
+        return self.language if self.language in dict(settings.LANGUAGES) else settings.LANGUAGE_CODE
+
+    @property
     def pending_email(self) -> str:
         """The address that becomes this user's once the link that was sent there is followed, or ""."""
         change: EmailChange | None = getattr(self, "email_change", None)

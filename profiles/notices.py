@@ -30,6 +30,7 @@ from django.core.mail import EmailMessage, EmailMultiAlternatives, get_connectio
 from django.db import transaction
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils import translation
 from django.utils.translation import gettext_lazy as _
 
 from .models import AccountEvent, KeyEvent
@@ -152,8 +153,8 @@ def mail_owner(event: KeyEvent | AccountEvent, *, address: str = "") -> None:
     owner = event.owner
     if event.action not in WORDS or owner is None or not owner.is_active:
         return
-    # The address is the one on file now, whatever else this request does to it.
-    write = partial(_notice, address or owner.email, event)
+    # The address and the language are those on file now, whatever else this request does to them.
+    write = partial(_notice, address or owner.email, owner.mail_language, event)
     transaction.on_commit(partial(_post, f"{event.kind} event {event.pk}", write), robust=True)
 
 
@@ -189,19 +190,20 @@ def _send(about: str, write: Callable[[], EmailMessage]) -> None:
         logger.debug("mail about %s sent", about)
 
 
-def _notice(address: str, event: KeyEvent | AccountEvent) -> EmailMessage:
-    context = _context(event)
-    return EmailMultiAlternatives(
-        str(WORDS[event.action].subject),
-        render_to_string("mail/notice.txt", context),
-        to=[address],
-        alternatives=[(render_to_string("mail/notice.html", context), "text/html")],
-        headers={
-            # Nobody's out-of-office answers a machine (RFC 3834); and a mail can be traced to its event.
-            "Auto-Submitted": "auto-generated",
-            "Message-ID": make_msgid(f"{event.kind}-event-{event.pk}", domain=urlsplit(settings.BASE_URL).hostname),
-        },
-    )
+def _notice(address: str, language: str, event: KeyEvent | AccountEvent) -> EmailMessage:
+    with translation.override(language):
+        context = _context(event)
+        return EmailMultiAlternatives(
+            str(WORDS[event.action].subject),
+            render_to_string("mail/notice.txt", context),
+            to=[address],
+            alternatives=[(render_to_string("mail/notice.html", context), "text/html")],
+            headers={
+                # Nobody's out-of-office answers a machine (RFC 3834); and a mail can be traced to its event.
+                "Auto-Submitted": "auto-generated",
+                "Message-ID": make_msgid(f"{event.kind}-event-{event.pk}", domain=urlsplit(settings.BASE_URL).hostname),
+            },
+        )
 
 
 def _context(event: KeyEvent | AccountEvent) -> dict[str, object]:

@@ -700,4 +700,4 @@ def _list(item: str) -> Json:
 
 
 def _choices(choices: Any) -> list[Json]:
-    return [{"const": name, "description": text} for name, text in choices.items()]
+    return [{"const": name, "description": str(text)} for name, text in choices.items()]

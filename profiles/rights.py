@@ -1,42 +1,50 @@
 """The catalogue of rights: what an access profile can allow and what a scope can name.
 
 A right is one dotted name. The catalogue is code, so that a right nobody checks cannot be given. The names
-are those of the AirVantage API.
+are those of the AirVantage API. What is said about it is in the language of a page; the API says it in English.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
+from django.utils.translation import gettext, gettext_noop
+from django.utils.translation import gettext_lazy as _
 from oauth2_provider.scopes import BaseScopes
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
 
 # Scope of a token that was asked for without one: all that the owner's profile allows, read at each request.
 INHERIT = "inherit"
 
 # Group -> right -> what it lets its holder do.
-CATALOGUE: Mapping[str, Mapping[str, str]] = MappingProxyType(
+CATALOGUE: Mapping[str, Mapping[str, _StrPromise]] = MappingProxyType(
     {
-        "Account network": {
-            "accountNetwork.users.view": "View users",
-            "accountNetwork.partners.view": "View partners",
-            "accountNetwork.partners.create": "Create partners",
-            "accountNetwork.profiles.view": "View access profiles",
-            "accountNetwork.profiles.createEdit": "Create and edit access profiles",
-            "accountNetwork.labels.view": "View labels",
-            "accountNetwork.labels.createEdit": "Create and edit labels",
+        gettext_noop("Account network"): {
+            "accountNetwork.users.view": _("View users"),
+            "accountNetwork.partners.view": _("View partners"),
+            "accountNetwork.partners.create": _("Create partners"),
+            "accountNetwork.profiles.view": _("View access profiles"),
+            "accountNetwork.profiles.createEdit": _("Create and edit access profiles"),
+            "accountNetwork.labels.view": _("View labels"),
+            "accountNetwork.labels.createEdit": _("Create and edit labels"),
         },
-        "Entities": {
-            "entities.systems.view": "View systems",
-            "entities.systems.create": "Create a system",
-            "entities.systems.edit": "Edit a system",
-            "entities.applications.view": "View applications",
-            "entities.applications.create": "Create an application",
-            "entities.applications.edit": "Edit an application",
-            "entities.alerts.rule.view": "View alert rules",
-            "entities.alerts.rule.create.edit.delete": "Create, edit and delete alert rules",
+        gettext_noop("Entities"): {
+            "entities.systems.view": _("View systems"),
+            "entities.systems.create": _("Create a system"),
+            "entities.systems.edit": _("Edit a system"),
+            "entities.applications.view": _("View applications"),
+            "entities.applications.create": _("Create an application"),
+            "entities.applications.edit": _("Edit an application"),
+            "entities.alerts.rule.view": _("View alert rules"),
+            "entities.alerts.rule.create.edit.delete": _("Create, edit and delete alert rules"),
         },
     }
 )
-DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
+DESCRIPTIONS: Mapping[str, _StrPromise] = MappingProxyType(
     {right: text for group in CATALOGUE.values() for right, text in group.items()}
 )
 ALL_RIGHTS = frozenset(DESCRIPTIONS)
@@ -45,7 +53,10 @@ ALL_RIGHTS = frozenset(DESCRIPTIONS)
 def grouped(rights: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
     """The rights as group -> [(right, description)], in the catalogue's order, groups without any left out."""
     held = set(rights)
-    groups = {name: [(r, text) for r, text in group.items() if r in held] for name, group in CATALOGUE.items()}
+    groups = {
+        gettext(name): [(right, str(text)) for right, text in group.items() if right in held]
+        for name, group in CATALOGUE.items()
+    }
     return {name: group for name, group in groups.items() if group}
 
 
@@ -64,7 +75,8 @@ class RightsScopes(BaseScopes):
     """The catalogue as the toolkit's scopes."""
 
     def get_all_scopes(self) -> dict[str, str]:
-        return {INHERIT: "Everything that the owner's access profile allows", **DESCRIPTIONS}
+        described = {right: str(text) for right, text in DESCRIPTIONS.items()}
+        return {INHERIT: "Everything that the owner's access profile allows", **described}
 
     def get_available_scopes(self, application=None, request=None, *args, **kwargs) -> list[str]:  # type: ignore[no-untyped-def]  # the toolkit's signature
         return list(self.get_all_scopes())

@@ -16,13 +16,14 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import translation
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
 from .. import notices, reauthentication
 from ..http import client_address, origin_of
 from ..models import AccountEvent, User
-from . import activity, mfa
+from . import activity, details, mfa
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +81,12 @@ class AccountAdapter(DefaultAccountAdapter):
         except ValueError:
             return False
         return safe
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """In the language that the owner of the address chose, else in that of the page."""
+        owner = User.objects.filter(email=email.lower()).first()
+        with translation.override((owner and details.language_of(owner)) or translation.get_language()):
+            super().send_mail(template_prefix, email, context)
 
     # --- Second factors; see `mfa` -----------------------------------------------------------------------------
 

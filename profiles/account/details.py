@@ -22,9 +22,18 @@ from ..models import User
 from ..views import page
 
 # The rest of the database's names are old ones, offsets and the like.
-CONTINENTS = frozenset(
-    ("Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific")
-)
+CONTINENTS = {
+    "Africa": gettext_lazy("Africa"),
+    "America": gettext_lazy("America"),
+    "Antarctica": gettext_lazy("Antarctica"),
+    "Arctic": gettext_lazy("Arctic Ocean"),
+    "Asia": gettext_lazy("Asia"),
+    "Atlantic": gettext_lazy("Atlantic Ocean"),
+    "Australia": gettext_lazy("Australia"),
+    "Europe": gettext_lazy("Europe"),
+    "Indian": gettext_lazy("Indian Ocean"),
+    "Pacific": gettext_lazy("Pacific Ocean"),
+}
 
 
 def language_of(user: User) -> str:
@@ -47,7 +56,7 @@ def time_zones() -> tuple[Any, ...]:
     return (
         ("", "UTC"),
         *(
-            (continent, [(name, name.partition("/")[2].replace("_", " ")) for name in group])
+            (CONTINENTS[continent], [(name, name.partition("/")[2].replace("_", " ")) for name in group])
             for continent, group in groupby(names, lambda name: name.partition("/")[0])
         ),
     )

@@ -65,7 +65,7 @@ class AccessProfileForm(forms.ModelForm):
     rights = forms.MultipleChoiceField(
         label=_("Rights"),
         required=False,
-        choices=lambda: [(group, list(held.items())) for group, held in rights.CATALOGUE.items()],
+        choices=lambda: list(rights.grouped(rights.ALL_RIGHTS).items()),
         widget=RightsWidget,
     )
 
