@@ -19,6 +19,7 @@ from django.urls import reverse
 from django.utils import translation
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from .. import notices, reauthentication
 from ..http import client_address, origin_of
@@ -28,6 +29,10 @@ from . import activity, details, mfa
 logger = logging.getLogger(__name__)
 
 UNKNOWN_ADDRESS = "::"
+SENT_LATER = "account/email/password_reset_key"
+# Words of allauth and Django that our catalogues say in ours: theirs disagree on what e-mail is called.
+gettext_noop("Email")
+gettext_noop("Enter a valid email address.")
 
 
 class AuthenticationBackend(AllauthBackend):
@@ -65,8 +70,17 @@ class AccountAdapter(DefaultAccountAdapter):
             activity.record(AccountEvent.Action.SIGN_IN_FAILED, owner=owner, origin=origin_of(request))
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """Written now, in the reader's language, and sent later: neither time nor an error tells of it."""
-        mail = self.render_mail(template_prefix, email, {"email": email, **context})
+        """In the language of whoever has the address, else in that of the page.
+
+        A link that sets a password leaves later: neither the time nor an error may tell whether there is an account.
+        Other mails go to who has proven the password, and they are told when theirs cannot be sent.
+        """
+        owner = User.objects.filter(email=email.lower()).first()
+        with translation.override((owner and details.language_of(owner)) or translation.get_language()):
+            if template_prefix != SENT_LATER:
+                super().send_mail(template_prefix, email, context)
+                return
+            mail = self.render_mail(template_prefix, email, {"email": email, **context})
         mail.extra_headers["Auto-Submitted"] = "auto-generated"
         notices.post(mail, about=template_prefix)
 
@@ -81,12 +95,6 @@ class AccountAdapter(DefaultAccountAdapter):
         except ValueError:
             return False
         return safe
-
-    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """In the language that the owner of the address chose, else in that of the page."""
-        owner = User.objects.filter(email=email.lower()).first()
-        with translation.override((owner and details.language_of(owner)) or translation.get_language()):
-            super().send_mail(template_prefix, email, context)
 
     # --- Second factors; see `mfa` -----------------------------------------------------------------------------
 
