@@ -19,7 +19,7 @@ from PIL import Image
 from profiles.models import Company, User
 
 from .api import assert_api_error, call, challenge, get
-from .conftest import make_key, make_token, sign_in
+from .conftest import PASSWORD, make_key, make_token, sign_in
 from .page import PROFILE, Response, Tags, html, words
 from .test_openapi import check_answer
 
@@ -223,7 +223,7 @@ def test_what_fails_half_way_leaves_no_files(pictured, signed_in, media, monkeyp
 def stranger(access_profile) -> User:
     return User.objects.create_user(
         "stranger@example.com",
-        "correct horse battery staple",
+        PASSWORD,
         name="Sue Stranger",
         company=Company.objects.create(name="Others Ltd"),
         access_profile=access_profile,
