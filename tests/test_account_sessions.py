@@ -124,7 +124,7 @@ def test_it_is_noted_at_most_once_a_minute(signed_in, monkeypatch, django_assert
 def test_a_session_from_before_gets_its_row_and_another_id_keeps_one(client, user):
     client.force_login(user)
     UserSession.objects.all().delete()
-    client.get(PROFILE)
+    assert "This browser" in words(client.get(SESSIONS))
     before = row_of(client).session_key
     client.post("/accounts/reauthenticate/", {"password": PASSWORD})
     assert row_of(client).session_key != before

@@ -45,15 +45,20 @@ def note_browser(get_response: GetResponse) -> GetResponse:
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        session = request.session
         # A page that did not ask who it is for is not made to now.
-        if session.accessed and SESSION_KEY in session:
-            key, noted = session.get(NOTED) or ("", 0)
-            if key != session.session_key or time.time() - noted >= NOTE_EVERY:
-                _note(request, before=key)
+        if request.session.accessed:
+            _note_if_due(request)
         return response
 
     return middleware
+
+
+def _note_if_due(request: HttpRequest) -> None:
+    session = request.session
+    if SESSION_KEY in session:
+        key, noted = session.get(NOTED) or ("", 0)
+        if key != session.session_key or time.time() - noted >= NOTE_EVERY:
+            _note(request, before=key)
 
 
 def _note(request: HttpRequest, *, before: str) -> None:
@@ -100,6 +105,7 @@ def _end(browsers: QuerySet[UserSession]) -> int:
 
 @page("GET", "HEAD")
 def sessions(request: UserRequest) -> HttpResponse:
+    _note_if_due(request)  # so that this one is in its own list
     browsers = list(of(request.user))
     current = request.session.session_key
     context = {
