@@ -201,6 +201,7 @@ LOGIN_REDIRECT_URL = "profile"
 LOGOUT_REDIRECT_URL = "account_login"
 
 ACCOUNT_FORMS = {
+    "confirm_login_code": "profiles.account.mfa_pages.EmailCodeForm",
     "change_password": "profiles.account.passwords.ChangeForm",
     "set_password": "profiles.account.passwords.ChangeForm",
     "reset_password_from_key": "profiles.account.passwords.FromMailForm",
@@ -221,7 +222,6 @@ ACCOUNT_REAUTHENTICATION_TIMEOUT = _number("REAUTHENTICATION_TIMEOUT", default=1
 ACCOUNT_LOGIN_BY_CODE_FORMAT = {"numeric": True, "length": 8}
 ACCOUNT_LOGIN_BY_CODE_TIMEOUT = 10 * 60
 ACCOUNT_LOGIN_BY_CODE_SUPPORTS_RESEND = True
-ACCOUNT_FORMS = {"confirm_login_code": "profiles.account.mfa_pages.EmailCodeForm"}
 
 MFA_ADAPTER = "profiles.account.adapter.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
