@@ -176,7 +176,7 @@ class Visit:
 
     def create(self) -> tuple[str, str]:
         """From the page without a key to its Client ID and secret."""
-        self.page.get_by_role("button", name="Create", exact=True).click()
+        action(self.page, "create").click()
         self.page.locator("#fresh-title").wait_for()
         return credentials(self.page)
 

@@ -106,6 +106,18 @@ def test_words_of_other_languages_fit(visit, width):  # page 41
         page.evaluate("window.shorten()")
 
 
+def test_french_words_fit(visit):
+    person = visit(width=NARROW, locale="fr-FR")
+    for name, page in states(person):
+        assert page.locator("html").get_attribute("lang") == "fr"
+        assert_no_sideways_scroll(page)
+        assert cut_off(page) == [], name
+    for path in ("/accounts/mfa/", "/accounts/mfa/totp/", "/profile/edit/", "/profile/email/", "/profile/picture/"):
+        page = person.open(path)
+        assert_no_sideways_scroll(page)
+        assert cut_off(page) == [], path
+
+
 LENGTHEN = """() => {
   const changed = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
