@@ -137,7 +137,7 @@ def test_whoever_chose_french_gets_it_on_every_page_of_theirs(client, user, acce
     assert_in_french(client.get(DELETE), "Supprimer votre clé d’API personnelle\u202f?", "Confirmer")
     assert_in_french(client.get("/profile/edit/"), "Fuseau horaire", "Océan Indien", "Allemagne")
     assert_in_french(client.get("/profile/email/"), "Changer d’adresse e-mail")
-    assert_in_french(client.get("/profile/picture/"), "Changer votre photo")
+    assert_in_french(client.get("/profile/picture/"), "Changer la photo")
     assert_in_french(client.get("/accounts/mfa/"), "Activer l’authentification multifacteur\u202f?")
     assert_in_french(client.get("/accounts/mfa/totp/"), "Saisissez ensuite le code")
     assert_in_french(client.get("/accounts/password/change/"), "Changer votre mot de passe", "15 caractères")
