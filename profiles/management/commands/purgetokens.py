@@ -42,9 +42,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--pause",
             type=_seconds,
-            default=0.05,
+            default=0.2,
             metavar="SECONDS",
-            help="how long to leave the database to others after each batch (0.05)",
+            help="how long to leave the database to others after each batch (0.2)",
         )
         parser.add_argument("--dry-run", action="store_true", help="only count what would be deleted")
 
