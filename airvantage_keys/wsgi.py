@@ -59,11 +59,10 @@ class Application(WSGIHandler):
         """
         if not middleware.is_api(environ.get("PATH_INFO", "")):
             return super().__call__(environ, start_response)
+        # Before, not after: a connection that failed in the last request, and was well then, must be asked again now.
+        close_old_connections()
         request = Request(environ)
-        try:
-            response = middleware.answer(request)
-        finally:
-            close_old_connections()
+        response = middleware.answer(request)
         start_response(
             f"{response.status_code} {response.reason_phrase}",
             [*response.items(), *self._api_headers["https" if request.is_secure() else "http"]],

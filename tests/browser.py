@@ -236,6 +236,8 @@ def assert_no_axe_violations(page: Page) -> None:
 
 
 def assert_no_sideways_scroll(page: Page) -> None:
+    page.wait_for_load_state()
+    page.wait_for_function("() => document.documentElement")  # a click may just have led to another page
     over: list[str] = page.evaluate(
         """() => {
           const width = document.documentElement.clientWidth;

@@ -57,7 +57,7 @@ def test_a_token_and_a_call_with_it(key):
     assert (status, key.key.user.email in content.decode()) == (200, True)
 
 
-def test_a_connection_that_failed_or_is_old_is_looked_for_after_each_request(monkeypatch):
+def test_a_connection_that_failed_or_is_old_is_looked_for_before_each_request(monkeypatch):
     looked = []
     monkeypatch.setattr(wsgi, "close_old_connections", lambda: looked.append(True))
     call("GET", "/readyz")
