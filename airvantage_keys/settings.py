@@ -342,6 +342,9 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
 }
 
+DEFAULT_EXCEPTION_REPORTER = "airvantage_keys.error_reports.Reporter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "airvantage_keys.error_reports.Filter"
+
 # --- What is refused ----------------------------------------------------------------------------------------
 # Each value may be right by itself, but not where the site is: refused here, so that neither the server nor any command
 # runs with it. `SECRET_KEY=short` does for plain http, which is for loopback; https is taken for production.

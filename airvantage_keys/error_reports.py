@@ -1,0 +1,48 @@
+"""What a report of an error may show: Django's page with DEBUG on, and all else that its reporter makes (ASVS 16.5.1).
+
+A variable of any frame can hold a secret or a password: in a form, a header, the environment of a request. So reports
+show which code failed, and no values. Django's own filter hides what is marked as sensitive, and with DEBUG on nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from types import FrameType
+from typing import Any
+
+from django.http import HttpRequest, QueryDict
+from django.utils.safestring import SafeString
+from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
+
+from profiles import credentials
+
+# Also one that was cut off, as long values are.
+_CREDENTIAL = re.compile(rf"({credentials.SECRET_PREFIX}|{credentials.TOKEN_PREFIX})[0-9A-Za-z]+")
+
+
+class Filter(SafeExceptionReporterFilter):
+    def get_traceback_frame_variables(self, request: HttpRequest, tb_frame: FrameType) -> Any:
+        return {}.items()
+
+    def get_post_parameters(self, request: HttpRequest | None) -> dict[str, Any]:
+        return self._hidden(request.POST if request else QueryDict())
+
+    def get_safe_cookies(self, request: HttpRequest) -> dict[str, Any]:
+        return self._hidden(request.COOKIES)
+
+    def _hidden(self, values: Any) -> dict[str, Any]:
+        return dict.fromkeys(values, self.cleansed_substitute)
+
+
+class Reporter(ExceptionReporter):
+    """Credentials stand in addresses and in the words of an error, too: taken out of the report as a whole."""
+
+    def get_traceback_html(self) -> SafeString:
+        return _without_credentials(super().get_traceback_html())
+
+    def get_traceback_text(self) -> SafeString:
+        return _without_credentials(super().get_traceback_text())
+
+
+def _without_credentials(report: SafeString) -> SafeString:
+    return SafeString(_CREDENTIAL.sub(r"\1…", report))
