@@ -42,7 +42,7 @@ def person(visit) -> Visit:
     ("name", "said", "field"),
     [("Copy client ID", "Client ID copied.", "client-id"), ("Copy secret key", "Secret key copied.", "secret-key")],
 )
-def test_copying_is_exact_and_announced_each_time(person, name, said, field):  # page 14, 15
+def test_copying_is_exact_and_announced_each_time(person, name, said, field):  # page 14, 15, 17
     page = person.page
     value = page.locator(f'[data-field="{field}"]').inner_text()
     heard = person.listen("#announcement")

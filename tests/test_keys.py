@@ -1,5 +1,6 @@
 """The life of a key, by its three verbs and the one of staff."""
 
+import random
 import re
 
 import pytest
@@ -91,10 +92,20 @@ def test_delete_ends_the_secret_and_every_access_token(user, key, token):  # sec
     assert tokens.find(token) is None
 
 
-def test_a_new_key_after_delete_revives_nothing(user, key, token):  # security 26
+def test_a_client_id_is_made_of_nothing_that_comes_again(user):  # security 1, 26
+    """Not of the owner, and not of Python's own random numbers, which begin anew with the same seed."""
+    made = set()
+    for _ in range(3):
+        random.seed(7)
+        pair = make_key(user)
+        made |= {pair.client_id, pair.secret}
+        keys.delete(owner=user, origin=by(user))
+    assert len(made) == 6
+
+
+def test_a_new_key_after_delete_revives_nothing(user, key, token):  # security 19, 26
     keys.delete(owner=user, origin=by(user))
-    again = make_key(user)
-    assert again.client_id != key.client_id
+    make_key(user)
     assert tokens.find(token) is None
     assert tokens.authenticate(client_id=key.client_id, secret=key.secret) is None
 

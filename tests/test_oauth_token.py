@@ -14,7 +14,7 @@ from profiles import credentials, tokens
 from profiles.models import AccessProfile, AccessToken, User
 
 from .conftest import basic
-from .oauth import GRANT, TOKEN, ask, assert_oauth_error, post
+from .oauth import GRANT, INTROSPECT, TOKEN, ask, assert_oauth_error, post
 
 pytestmark = pytest.mark.django_db
 
@@ -297,9 +297,13 @@ def test_issue_and_refusal_are_logged_without_credentials(key, caplog):  # secur
         assert credential not in caplog.text
 
 
-def test_a_client_id_is_no_name_of_a_user_nor_the_other_way_round(user, key):  # security 11
-    assert_oauth_error(post(TOKEN, [GRANT], basic(user.uid, key.secret)), 401, "invalid_client")
-    found = tokens.find(ask(key).json()["access_token"])
+def test_a_client_acts_as_its_owner_even_if_somebody_is_called_like_it(user, other_user, key):  # security 11, 49
+    """Both names are 32 hex digits, so only what they are looked up in keeps them apart."""
+    User.objects.filter(pk=other_user.pk).update(uid=key.client_id)
+    token = ask(key).json()["access_token"]
+    found = tokens.find(token)
     assert found is not None
-    assert not User.objects.filter(uid=key.client_id).exists()
-    assert (found.owner.uid, found.client_id) == (user.uid, key.client_id)
+    assert (found.owner.pk, found.client_id) == (user.pk, key.client_id)
+    told = post(INTROSPECT, [("token", token)], key.basic).json()
+    assert (told["sub"], told["username"], told["client_id"]) == (user.uid, user.email, key.client_id)
+    assert_oauth_error(post(TOKEN, [GRANT], basic(user.uid, key.secret)), 401, "invalid_client")
