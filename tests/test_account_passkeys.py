@@ -3,70 +3,28 @@
 from __future__ import annotations
 
 import json
-import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import permutations
 from typing import Any
 
 import pytest
 from allauth.account.utils import user_pk_to_url_str
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from allauth.mfa.models import Authenticator
 from django.test import Client
-from fido2 import cbor
-from fido2.cose import ES256
-from fido2.utils import sha256, websafe_encode
-from fido2.webauthn import AttestedCredentialData, AuthenticatorData
 
+from profiles.account import passkeys
 from profiles.models import AccountEvent, User
 
-from .conftest import PASSWORD
-from .page import PROFILE, words
+from .conftest import PASSWORD, sign_in
+from .page import PROFILE, html, words
+from .passkeys import FLAGS, HOST, Device
 
 pytestmark = pytest.mark.django_db
 
-HOST, ORIGIN = "keys.example", "https://keys.example"
 ADD = "/accounts/mfa/passkeys/add/"
 SECOND_STEP = "/accounts/login/second-factor/"
 PASSKEY_LOGIN = "/accounts/login/passkey/"
-FLAGS = AuthenticatorData.FLAG
-
-
-class Device:
-    """Makes one passkey, and signs with it."""
-
-    def __init__(self, user: User) -> None:
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.id = secrets.token_bytes(16)
-        self.user = user
-
-    def make(self, challenge: str, origin: str = ORIGIN) -> str:
-        data = AttestedCredentialData.create(b"\0" * 16, self.id, ES256.from_cryptography_key(self.key.public_key()))
-        flags = FLAGS.UP | FLAGS.UV | FLAGS.AT
-        attestation = {
-            "fmt": "none",
-            "attStmt": {},
-            "authData": AuthenticatorData.create(sha256(HOST.encode()), flags, 0, data),
-        }
-        return self._answer("webauthn.create", challenge, origin, attestationObject=cbor.encode(attestation))
-
-    def use(self, challenge: str, origin: str = ORIGIN, flags: FLAGS = FLAGS.UP | FLAGS.UV, **changed: bytes) -> str:
-        data = AuthenticatorData.create(sha256(HOST.encode()), flags, 1)
-        signed = data + sha256(self._client_data("webauthn.get", challenge, origin))
-        parts = {
-            "authenticatorData": data,
-            "signature": self.key.sign(signed, ec.ECDSA(hashes.SHA256())),
-            "userHandle": user_pk_to_url_str(self.user).encode(),
-            **changed,
-        }
-        return self._answer("webauthn.get", challenge, origin, **parts)
-
-    def _client_data(self, kind: str, challenge: str, origin: str) -> bytes:
-        return json.dumps({"type": kind, "challenge": challenge, "origin": origin, "crossOrigin": False}).encode()
-
-    def _answer(self, kind: str, challenge: str, origin: str, **parts: bytes) -> str:
-        parts["clientDataJSON"] = self._client_data(kind, challenge, origin)
-        identity = websafe_encode(self.id)
-        response = {name: websafe_encode(value) for name, value in parts.items()}
-        return json.dumps({"id": identity, "rawId": identity, "type": "public-key", "response": response})
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +38,7 @@ def challenge_of(client: Client) -> str:
     return challenge
 
 
-def add(client: Client, device: Device, **extra: str) -> Any:
+def add(client: Client, device: Device, **extra: Any) -> Any:
     client.get(ADD)
     return client.post(ADD, {"name": "Blue key", "credential": device.make(challenge_of(client), **extra)})
 
@@ -98,6 +56,19 @@ def second_step(client: Client, user: User) -> str:
     client.post("/accounts/login/", {"login": user.email, "password": PASSWORD})
     client.get(SECOND_STEP)
     return challenge_of(client)
+
+
+def alone(client: Client) -> str:
+    """The challenge for signing in without a password."""
+    asked = client.get(PASSKEY_LOGIN, headers={"Accept": "application/json"}).json()
+    challenge: str = asked["request_options"]["publicKey"]["challenge"]
+    return challenge
+
+
+def change_state(client: Client, **changed: Any) -> None:
+    session = client.session
+    session["mfa.webauthn.state"] = {**session["mfa.webauthn.state"], **changed}
+    session.save()
 
 
 def is_in(client: Client) -> bool:
@@ -138,6 +109,14 @@ def test_alone_it_signs_in_only_when_it_has_checked_who_holds_it(device, client)
     challenge = asked["request_options"]["publicKey"]["challenge"]
     response = client.post(PASSKEY_LOGIN, {"credential": device.use(challenge, flags=FLAGS.UP)}, follow=True)
     assert "That passkey was not accepted." in words(response)
+    assert not is_in(client)
+
+
+def test_alone_it_needs_that_check_whatever_was_asked_of_the_browser(device, client):  # security 68
+    """What the device says of it is looked at here: what a page asked for proves nothing."""
+    challenge = alone(client)
+    change_state(client, user_verification="preferred")
+    client.post(PASSKEY_LOGIN, {"credential": device.use(challenge, flags=FLAGS.UP)})
     assert not is_in(client)
 
 
@@ -208,3 +187,173 @@ def test_where_browsers_know_no_passkeys_none_is_offered(settings, signed_in, cl
     assert signed_in.get(ADD).status_code == 404
     assert "passkey" not in words(signed_in.get("/accounts/mfa/"))
     assert "passkey" not in words(Client().get("/accounts/login/"))
+
+
+# --- What a challenge is for ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Use:
+    """What passkeys are asked for: how that begins, and whether an answer is taken."""
+
+    begin: Callable[[Client, User], str]
+    """Returns the challenge."""
+    is_taken: Callable[[Client, Device, str], bool]
+
+
+def begin_to_add(client: Client, user: User) -> str:
+    Authenticator.objects.filter(user=user).delete()  # whose second step would come first
+    sign_in(client, user)
+    client.get(ADD)
+    return challenge_of(client)
+
+
+def is_added(client: Client, device: Device, challenge: str) -> bool:
+    client.post(ADD, {"credential": device.make(challenge)})
+    return Authenticator.objects.filter(user=device.user, type="webauthn").exists()
+
+
+def is_second_step(client: Client, device: Device, challenge: str) -> bool:
+    client.post(SECOND_STEP, {"credential": device.use(challenge)})
+    return is_in(client)
+
+
+def signs_in_alone(client: Client, device: Device, challenge: str) -> bool:
+    client.post(PASSKEY_LOGIN, {"credential": device.use(challenge)})
+    return is_in(client)
+
+
+USES = {
+    "add": Use(begin_to_add, is_added),
+    "second step": Use(second_step, is_second_step),
+    "alone": Use(lambda client, _user: alone(client), signs_in_alone),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_challenge_is_good_for_what_it_was_made_for(use, user, device):
+    client = Client()
+    assert USES[use].is_taken(client, device, USES[use].begin(client, user))
+
+
+@pytest.mark.parametrize(("begun", "answered"), list(permutations(USES, 2)))
+def test_and_for_nothing_else(begun, answered, user, device):  # security 68
+    """Whichever way the state of one gets to the other, it is not accepted there."""
+    one, other = Client(), Client()
+    challenge = USES[begun].begin(one, user) if begun != "add" else begin_to_add_a_second(one, device)
+    USES[answered].begin(other, user)
+    session = other.session
+    session["mfa.webauthn.state"] = one.session["mfa.webauthn.state"]
+    session.save()
+    assert not USES[answered].is_taken(other, device, challenge)
+
+
+def begin_to_add_a_second(client: Client, device: Device) -> str:
+    """Which leaves the first one where it is."""
+    assert signs_in_alone(client, device, alone(client))
+    client.get(ADD)
+    return challenge_of(client)
+
+
+def test_a_second_step_that_was_given_up_does_not_become_a_sign_in_without_a_password(user, device, client):
+    # security 68
+    challenge = second_step(client, user)
+    client.post("/accounts/logout/", {"next": "/accounts/login/"})  # Cancel
+    for flags in (FLAGS.UP, FLAGS.UP | FLAGS.UV):
+        client.post(PASSKEY_LOGIN, {"credential": device.use(challenge, flags=flags)})
+        assert not is_in(client)
+    # Nor does it when the page is opened in between, which asks for nothing.
+    challenge = second_step(client, user)
+    client.post("/accounts/logout/", {"next": "/accounts/login/"})
+    client.get(PASSKEY_LOGIN)
+    client.post(PASSKEY_LOGIN, {"credential": device.use(challenge)})
+    assert not is_in(client)
+
+
+def test_a_challenge_from_before_signing_in_adds_no_passkey(user, client):  # security 68
+    challenge = alone(client)
+    sign_in(client, user)
+    assert challenge_of(client) == challenge
+    assert client.post(ADD, {"credential": Device(user).make(challenge)}).status_code == 422
+    assert not user.authenticator_set.exists()
+
+
+def test_a_challenge_of_a_sign_in_that_was_given_up_is_not_for_the_next_user(user, other_user, device, client):
+    # security 68
+    others = Device(other_user)
+    browser = sign_in(Client(), other_user)
+    add(browser, others)
+    challenge = second_step(client, user)
+    client.post("/accounts/logout/", {"next": "/accounts/login/"})
+    client.post("/accounts/login/", {"login": other_user.email, "password": PASSWORD})
+    assert not is_second_step(client, others, challenge)
+
+
+@pytest.mark.parametrize("use", USES)
+def test_it_is_used_up_by_a_wrong_answer_and_by_nonsense(use, user, device):  # security 68
+    addresses = {"add": ADD, "second step": SECOND_STEP, "alone": PASSKEY_LOGIN}
+    for wrong in (Device(user).use("AAAA"), "not json", ""):
+        client = Client()
+        challenge = USES[use].begin(client, user)
+        client.post(addresses[use], {"credential": wrong})
+        assert not USES[use].is_taken(client, device, challenge), wrong
+
+
+def test_of_two_answers_at_the_same_time_one_is_taken(user, device, client):  # security 68
+    """Both find the session as it was when they came."""
+    other = Client()
+    challenge = alone(client)
+    alone(other)
+    change_state(other, **client.session["mfa.webauthn.state"])
+    assert signs_in_alone(client, device, challenge)
+    assert not signs_in_alone(other, device, challenge)
+
+
+@pytest.mark.parametrize("use", USES)
+def test_it_is_good_for_ten_minutes(use, user, device):
+    for age, good in ((passkeys.LIFE - 60, True), (passkeys.LIFE + 1, False)):
+        client = Client()
+        challenge = USES[use].begin(client, user)
+        change_state(client, begun=client.session["mfa.webauthn.state"]["begun"] - age)
+        assert USES[use].is_taken(client, device, challenge) == good, age
+
+
+def test_nobody_signs_in_with_the_passkey_of_somebody_else(user, other_user, device, client):
+    others = Device(other_user)
+    add(sign_in(Client(), other_user), others)
+    assert not is_second_step(client, others, second_step(client, user))
+    handles = {one: user_pk_to_url_str(one).encode() for one in (user, other_user)}
+    for whose, handle in ((device, handles[other_user]), (others, handles[user])):
+        answer = whose.use(second_step(client, user), userHandle=handle)
+        client.post(SECOND_STEP, {"credential": answer})
+        client.post("/accounts/logout/")
+        client.post(PASSKEY_LOGIN, {"credential": whose.use(alone(client), userHandle=handle)})
+        assert not is_in(client)
+    # A security key that is no more than a second step knows no user.
+    client.post(SECOND_STEP, {"credential": device.use(second_step(client, user), userHandle=b"")})
+    assert is_in(client)
+
+
+ELSEWHERE: list[dict[str, Any]] = [
+    {"origin": "https://evil.keys.example"},
+    {"origin": f"https://{HOST}.evil.example"},
+    {"origin": f"http://{HOST}"},
+    {"origin": "null"},
+    {"in_frame": True},
+]
+
+
+@pytest.mark.parametrize("where", [*ELSEWHERE, {"host": "example"}], ids=str)
+def test_an_answer_from_elsewhere_is_refused(where, user, device, client):
+    client.post(PASSKEY_LOGIN, {"credential": device.use(alone(client), **where)})
+    assert not is_in(client)
+    client.post(SECOND_STEP, {"credential": device.use(second_step(client, user), **where)})
+    assert not is_in(client)
+
+
+@pytest.mark.parametrize("where", ELSEWHERE, ids=str)
+def test_a_passkey_made_elsewhere_is_not_added(where, user, signed_in):
+    response = add(signed_in, Device(user), **where)
+    assert response.status_code == 422
+    assert "That passkey could not be added. Try again." in html(response)
+    assert not user.authenticator_set.exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import qrcode
 from allauth.account.decorators import reauthentication_required
@@ -36,7 +36,7 @@ from django.views.decorators.http import require_POST
 
 from ..http import UserRequest, origin_of
 from ..views import View, page
-from . import mfa
+from . import mfa, passkeys
 
 TOTP_SECRET = "mfa_totp_secret"  # noqa: S105 - where the session has it, encrypted, until a code has confirmed it
 
@@ -121,7 +121,22 @@ def nonsense_refused() -> Iterator[None]:
         raise get_adapter().validation_error("incorrect_code") from error
 
 
-class PasskeyForm(AddWebAuthnForm):
+class _Answer:
+    """A form that answers a challenge, which is for `purpose` and used up by any answer."""
+
+    purpose: ClassVar[passkeys.Purpose]
+    user: Any
+    is_bound: bool
+
+    def full_clean(self) -> None:
+        if not self.is_bound:
+            super().full_clean()  # type: ignore[misc]
+            return
+        with passkeys.only_for(self.purpose, self.user):
+            super().full_clean()  # type: ignore[misc]
+
+
+class PasskeyForm(_Answer, AddWebAuthnForm):
     """What the browser made of a passkey, and a name for it."""
 
     name = forms.CharField(
@@ -134,32 +149,39 @@ class PasskeyForm(AddWebAuthnForm):
     credential = CredentialField()
     # Every passkey may sign in alone if it can check who holds it; there is nothing to choose.
     passwordless = None
+    purpose = passkeys.Purpose.ADD
 
     def clean_name(self) -> str:
         return " ".join(super().clean_name().split())
 
     def clean(self) -> dict[str, Any]:
         with nonsense_refused():
+            if "credential" in self.cleaned_data:
+                passkeys.check_new(self.cleaned_data["credential"])
             return cast("dict[str, Any]", super().clean())
 
 
-class PasskeyAnswerForm(AuthenticateWebAuthnForm):
+class PasskeyAnswerForm(_Answer, AuthenticateWebAuthnForm):
     """At sign-in, as the second step: what a passkey has signed."""
 
     credential = CredentialField()
+    purpose = passkeys.Purpose.SECOND_STEP
 
     def clean_credential(self) -> Authenticator:
         with nonsense_refused():
+            passkeys.check_answer(self.cleaned_data["credential"], self.user)
             return super().clean_credential()
 
 
-class PasskeyLoginForm(LoginWebAuthnForm):
+class PasskeyLoginForm(_Answer, LoginWebAuthnForm):
     """At sign-in, instead of a password: the same."""
 
     credential = CredentialField()
+    purpose = passkeys.Purpose.ALONE
 
     def clean_credential(self) -> Authenticator:
         with nonsense_refused():
+            passkeys.check_answer(self.cleaned_data["credential"], None)
             return super().clean_credential()
 
 
@@ -311,6 +333,7 @@ def passkey_add(request: UserRequest) -> HttpResponse:
         codes = mfa.add_passkey(owner=user, name=name, credential=credential, origin=origin_of(request))
         return _added(request, codes, _("The passkey is set up: you can sign in with it."))
     options = webauthn_auth.begin_registration(user, passwordless=False)
+    passkeys.assign(passkeys.Purpose.ADD, user)
     # One that can find the account by itself can also sign in without a password.
     options["publicKey"]["authenticatorSelection"]["residentKey"] = "preferred"
     shown = {"form": form, "options": options}
@@ -403,8 +426,10 @@ class AuthenticateView(AllauthAuthenticateView):
         return cast("HttpResponse", super().form_invalid(form))
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        factors = mfa.factors_of(self.stage.login.user)
-        return {**super().get_context_data(**kwargs), "factors": factors}
+        user = self.stage.login.user
+        shown = super().get_context_data(**kwargs)
+        passkeys.assign(passkeys.Purpose.SECOND_STEP, user)
+        return {**shown, "factors": mfa.factors_of(user)}
 
 
 authenticate = AuthenticateView.as_view()
@@ -454,6 +479,11 @@ email_code = EmailCodeView.as_view()
 
 class PasskeyLoginView(LoginWebAuthnView):
     """A passkey that has checked who holds it, in place of password and second factor."""
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        answer: HttpResponse = super().get(request, *args, **kwargs)
+        passkeys.assign(passkeys.Purpose.ALONE)
+        return answer
 
     def form_invalid(self, form: forms.Form) -> HttpResponse:
         messages.error(self.request, _("That passkey was not accepted. Sign in with your password."))
