@@ -189,12 +189,14 @@ def test_an_address_that_somebody_took_meanwhile_is_told_kindly(user, ask):
     assert email_of(user) == "user@example.com"
 
 
-def test_asking_needs_the_password_and_goes_on_after_it(user, signed_in, mailoutbox):
-    long_ago(signed_in)
-    assert signed_in.get(CHANGE).headers["Location"] == "/accounts/reauthenticate/?next=%2Fprofile%2Femail%2F"
-    response = signed_in.post(CHANGE, {"email": NEW})
+def test_asking_needs_the_password_and_then_begins_anew(user, signed_in, mailoutbox):  # security 30, 67
+    for response in (long_ago(signed_in).get(CHANGE), signed_in.post(CHANGE, {"email": NEW})):
+        assert response.headers["Location"] == f"/accounts/reauthenticate/?next={CHANGE}"
+    response = signed_in.post(response.headers["Location"], {"password": PASSWORD})
+    assert response.headers["Location"] == CHANGE
+    assert NEW not in html(signed_in.get(CHANGE))
     assert not EmailChange.objects.exists()
-    signed_in.post(response.headers["Location"], {"password": PASSWORD, "next": CHANGE})
+    signed_in.post(CHANGE, {"email": NEW})
     assert EmailChange.objects.get().email == NEW
 
 

@@ -158,29 +158,6 @@ def test_a_change_takes_a_password_of_the_last_15_minutes(path, with_email_codes
     assert with_email_codes.email_codes
 
 
-@pytest.mark.parametrize("path", [EMAIL, EMAIL + "remove/", RECOVERY])
-def test_the_change_asked_for_is_made_once_the_password_is_given(path, with_email_codes, client, mailoutbox):
-    """The form that was sent goes on: nothing has to be chosen again."""
-    sign_in_with_code(client, with_email_codes)
-    set_up_totp(client)
-    if path == EMAIL:
-        client.post(EMAIL + "remove/")
-    mailoutbox.clear()
-    location = long_ago(client).post(path, {}).headers["Location"]
-    assert "ask for your password once more" in words(client.get(location))
-    response = client.post(location, {"password": PASSWORD})
-    with_email_codes.refresh_from_db()
-    if path == EMAIL:
-        assert client.get(response.headers["Location"]).status_code == 200
-        assert mailed_code()
-    elif path == RECOVERY:
-        assert len(codes_in(response)) == 10
-        assert "no-store" in response.headers["Cache-Control"]
-    else:
-        assert not with_email_codes.email_codes
-        assert "It is removed" in words(client.get(response.headers["Location"]))
-
-
 def sign_in_with_code(client: Client, user: User) -> None:
     give_password(client, user)
     assert client.post(MAILED_CODE, {"code": mailed_code()}).headers["Location"] == PROFILE

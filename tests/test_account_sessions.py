@@ -82,12 +82,14 @@ def test_not_somebody_elses_nor_this_one(signed_in, user, other_user):
     assert ended(user) == []
 
 
-def test_the_password_is_asked_for_first_and_then_it_is_done(signed_in, other):  # security 30
-    long_ago(signed_in)
-    response = signed_in.post(END, {"browser": row_of(other).pk})
-    assert response.headers["Location"].startswith("/accounts/reauthenticate/?next=")
-    assert is_in(other)
-    signed_in.post("/accounts/reauthenticate/", {"password": PASSWORD, "next": END})
+def test_without_a_fresh_proof_nobody_is_signed_out_then_or_later(signed_in, other):  # security 30, 67
+    for path, form in ((END, {"browser": row_of(other).pk}), (END_OTHERS, {})):
+        response = long_ago(signed_in).post(path, form)
+        assert response.headers["Location"] == f"/accounts/reauthenticate/?next={SESSIONS}"
+        response = signed_in.post(response.headers["Location"], {"password": PASSWORD}, follow=True)
+        assert "Lynx/2.9" in words(response)
+        assert is_in(other)
+    signed_in.post(END_OTHERS)
     assert not is_in(other)
     assert is_in(signed_in)
 

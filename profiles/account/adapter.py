@@ -21,7 +21,7 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
-from .. import notices, reauthentication
+from .. import notices
 from ..http import client_address, origin_of
 from ..models import AccountEvent, User
 from . import activity, details, mfa
@@ -103,10 +103,6 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def is_login_by_code_required(self, login: Login) -> bool:
         return mfa.is_code_mailed(login)
-
-    def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
-        """Signing in counts as proof for its time, as it does for a change of the key."""
-        return reauthentication.is_due(self.request)
 
     def get_reauthentication_methods(self, user: User) -> list[dict[str, Any]]:
         """The password: whoever is in has shown their second factor already."""

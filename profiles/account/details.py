@@ -17,6 +17,7 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from .. import reauthentication
 from ..http import UserRequest
 from ..models import User
 from ..views import page
@@ -103,6 +104,7 @@ class DetailsForm(forms.ModelForm):
 
 
 @page("GET", "HEAD", "POST")
+@reauthentication.required()
 def edit(request: UserRequest) -> HttpResponse:
     # Read anew: a form writes what was typed, right or wrong, into its user, and the menu shows the other one.
     owner = get_object_or_404(User.objects.select_related("company"), pk=request.user.pk)

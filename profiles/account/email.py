@@ -152,9 +152,8 @@ class EmailForm(forms.Form):
 
 
 @page("GET", "HEAD", "POST")
+@reauthentication.required()
 def change(request: UserRequest) -> HttpResponse:
-    if reauthentication.is_due(request):
-        return reauthentication.ask_first(request)
     form = EmailForm(request.POST if request.method == "POST" else None, request=request)
     status = 200
     if form.is_bound:
@@ -171,6 +170,7 @@ def change(request: UserRequest) -> HttpResponse:
 
 
 @page("POST")
+@reauthentication.required(back="profile")
 def cancel_change(request: UserRequest) -> HttpResponse:
     if cancel(owner=request.user, origin=origin_of(request)):
         messages.success(request, _("The change of your e-mail address was cancelled. Its link no longer works."))

@@ -31,7 +31,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django_htmx.http import HttpResponseClientRedirect
 
-from .. import notices
+from .. import notices, reauthentication
 from ..http import Origin, origin_of
 from ..models import AccountEvent, User
 from . import activity
@@ -236,7 +236,7 @@ def may_mail_code(request: HttpRequest, user: User) -> bool:
 class MailboxProof(AbstractCodeVerificationProcess):
     """A code on its way to the owner's address: turning codes by e-mail on takes proof that they arrive."""
 
-    SESSION_KEY = "mfa_mailbox_proof"
+    SESSION_KEY = reauthentication.MAILBOX_PROOF
 
     def __init__(self, request: HttpRequest, user: User, state: dict[str, Any]) -> None:
         self.request = request

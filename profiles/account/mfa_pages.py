@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, cast
 
 import qrcode
-from allauth.account.decorators import reauthentication_required
 from allauth.account.forms import ConfirmLoginCodeForm
 from allauth.account.internal.decorators import login_stage_required
 from allauth.account.views import ConfirmLoginCodeView
@@ -34,23 +33,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
+from .. import reauthentication
 from ..http import UserRequest, origin_of
-from ..views import View, page
+from ..reauthentication import TOTP_SECRET
+from ..views import page
 from . import mfa, passkeys
-
-TOTP_SECRET = "mfa_totp_secret"  # noqa: S105 - where the session has it, encrypted, until a code has confirmed it
 
 CODE = forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric", "spellcheck": "false"})
 NAME = forms.TextInput(attrs={"autocomplete": "off"})
-
-
-def changes(*methods: str) -> Any:
-    """What holds for each page here that changes something: `page`, and a password given a short time ago."""
-
-    def decorate(view: View) -> Any:
-        return page(*methods)(reauthentication_required(view))
-
-    return decorate
 
 
 # --- Forms ---------------------------------------------------------------------------------------------------
@@ -241,7 +231,8 @@ def index(request: UserRequest) -> HttpResponse:
     return render(request, "mfa/index.html", shown)
 
 
-@changes("GET", "HEAD", "POST")
+@page("GET", "HEAD", "POST")
+@reauthentication.required(back="mfa_index")
 def email_codes(request: UserRequest) -> HttpResponse:
     """Codes by e-mail: a first one proves that they arrive, then they are on."""
     user = request.user
@@ -281,7 +272,8 @@ def _mail_proof(request: UserRequest) -> HttpResponse:
     return redirect("mfa_email")
 
 
-@changes("GET", "HEAD", "POST")
+@page("GET", "HEAD", "POST")
+@reauthentication.required()
 def totp(request: UserRequest) -> HttpResponse:
     """The authenticator app: it scans a secret, and a first code proves that it has it."""
     user = request.user
@@ -321,7 +313,8 @@ def _qr(text: str) -> dict[str, Any]:
     return {"size": len(matrix), "path": "".join(f"M{x} {y}h1v1h-1z" for x, y in dots)}
 
 
-@changes("GET", "HEAD", "POST")
+@page("GET", "HEAD", "POST")
+@reauthentication.required()
 def passkey_add(request: UserRequest) -> HttpResponse:
     """A passkey or security key: the browser makes it, in static/js/webauthn.js, and sends what we keep of it."""
     if not settings.PASSKEY_HOST:
@@ -340,7 +333,8 @@ def passkey_add(request: UserRequest) -> HttpResponse:
     return render(request, "mfa/passkey_add.html", shown, status=422 if form.is_bound else 200)
 
 
-@changes("GET", "HEAD", "POST")
+@page("GET", "HEAD", "POST")
+@reauthentication.required()
 def passkey_rename(request: UserRequest, pk: int) -> HttpResponse:
     passkey = get_object_or_404(Authenticator, pk=pk, user=request.user, type=mfa.Type.WEBAUTHN)
     form = NameForm(request.POST or None, initial={"name": passkey.wrap().name})
@@ -352,7 +346,8 @@ def passkey_rename(request: UserRequest, pk: int) -> HttpResponse:
     return render(request, "mfa/passkey_rename.html", {"form": form}, status=422 if form.is_bound else 200)
 
 
-@changes("GET", "HEAD", "POST")
+@page("GET", "HEAD", "POST")
+@reauthentication.required()
 def remove(request: UserRequest, method: str, pk: int | None = None) -> HttpResponse:
     """Remove a factor, after a confirmation."""
     user, origin = request.user, origin_of(request)
@@ -381,7 +376,8 @@ def remove(request: UserRequest, method: str, pk: int | None = None) -> HttpResp
     return render(request, "mfa/remove.html", shown)
 
 
-@changes("GET", "HEAD", "POST")
+@page("GET", "HEAD", "POST")
+@reauthentication.required()
 def recovery_codes(request: UserRequest) -> HttpResponse:
     """New recovery codes in place of the old ones, after a confirmation."""
     factors = mfa.factors_of(request.user)

@@ -91,12 +91,11 @@ class FromMailForm(_NewPassword, forms.ResetPasswordKeyForm):
 
 
 class Reauthenticate(views.ReauthenticateView):
-    """The password once more, and with it a new session id (ASVS 7.2.4), as `reauthentication.accept` begins one."""
+    """The password once more, and then on to a page: what allauth's own view does here is run a form that was kept."""
 
     def form_valid(self, form: Any) -> HttpResponse:
-        response: HttpResponse = super().form_valid(form)
-        self.request.session.cycle_key()
-        return response
+        reauthentication.accept(self.request)
+        return HttpResponseRedirect(reauthentication.page_after(self.request))
 
 
 class _Change:
@@ -106,9 +105,7 @@ class _Change:
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.user.is_authenticated and reauthentication.is_due(request):  # type: ignore[arg-type]
-            # Not allauth's own detour: it would keep a form that was sent, and so the new password, in the session.
-            here = request.path
-            return HttpResponseRedirect(f"{reverse('account_reauthenticate')}?next={here}")
+            return reauthentication.ask_first(request)  # type: ignore[arg-type]
         response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
         return response
 

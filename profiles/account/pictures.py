@@ -31,7 +31,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from PIL import Image, ImageOps
 
-from .. import errors
+from .. import errors, reauthentication
 from ..http import UserRequest
 from ..listing import UID_PATTERN
 from ..models import User
@@ -223,6 +223,7 @@ class PictureForm(forms.Form):
 
 
 @page("GET", "HEAD", "POST")
+@reauthentication.required()
 def edit(request: UserRequest) -> HttpResponse:
     form = PictureForm()
     if request.method == "POST":
@@ -236,6 +237,7 @@ def edit(request: UserRequest) -> HttpResponse:
 
 
 @page("POST")
+@reauthentication.required(back="picture-edit")
 def remove(request: UserRequest) -> HttpResponse:
     change(owner=request.user, picture=None)
     messages.success(request, _("Your picture was removed."))

@@ -11,7 +11,6 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from allauth.core.exceptions import ReauthenticationRequired
 from allauth.usersessions.models import UserSession
 from django.contrib import messages
 from django.contrib.auth import SESSION_KEY
@@ -117,10 +116,9 @@ def sessions(request: UserRequest) -> HttpResponse:
 
 
 @page("POST")
+@reauthentication.required(back="account-sessions")
 def session_end(request: UserRequest) -> HttpResponse:
     """Sign out one of the other browsers."""
-    if reauthentication.is_due(request):
-        raise ReauthenticationRequired  # and then goes on with this form
     chosen = request.POST.get("browser", "")
     others = of(request.user).exclude(session_key=request.session.session_key)
     pk = int(chosen) if chosen.isascii() and chosen.isdecimal() and len(chosen) < 19 else 0
@@ -135,10 +133,9 @@ def session_end(request: UserRequest) -> HttpResponse:
 
 
 @page("POST")
+@reauthentication.required(back="account-sessions")
 def sessions_end(request: UserRequest) -> HttpResponse:
     """Sign out all other browsers."""
-    if reauthentication.is_due(request):
-        raise ReauthenticationRequired
     if end_all(request.user, but=request.session.session_key):
         activity.record(AccountEvent.Action.SESSIONS_ENDED, owner=request.user, origin=origin_of(request))
         messages.success(request, _("All other browsers are signed out."))
