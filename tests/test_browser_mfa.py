@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from .browser import (
     DARK,
@@ -23,7 +23,7 @@ from .browser import (
     assert_no_sideways_scroll,
     fill_in_sign_in,
 )
-from .server import Server, sqlite_url
+from .server import DEMO_PASSWORD, Server, sqlite_url
 
 pytestmark = pytest.mark.browser
 
@@ -209,6 +209,96 @@ def test_a_passkey_is_added_used_renamed_and_removed(visit):
     page.get_by_role("button", name="Use a passkey").click()
     expect(page.get_by_text("The browser was not given a passkey.")).to_be_visible()
     expect(page.get_by_role("button", name="Use a passkey")).to_be_focused()
+
+
+def unverified_answer(page: Page) -> str:
+    """What the device answers to the challenge in the page when it is not to check who holds it."""
+    answer: str = page.evaluate(
+        """async () => {
+          const plain = (text) => atob(text.replaceAll("-", "+").replaceAll("_", "/"));
+          const bytes = (text) => Uint8Array.from(plain(text), (char) => char.charCodeAt(0));
+          const text = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer)))
+            .replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+          const { challenge } = JSON.parse(document.querySelector("#webauthn-options").textContent).publicKey;
+          const publicKey = { challenge: bytes(challenge), userVerification: "discouraged" };
+          const made = await navigator.credentials.get({ publicKey });
+          const response = {};
+          for (const part of ["clientDataJSON", "authenticatorData", "signature", "userHandle"]) {
+            if (made.response[part]) response[part] = text(made.response[part]);
+          }
+          return JSON.stringify({ id: made.id, rawId: text(made.rawId), type: made.type, response });
+        }"""
+    )
+    return answer
+
+
+def test_a_device_that_checked_nobody_is_a_second_step_and_no_more(visit):  # security 68
+    person: Visit = visit()
+    page = person.open("/accounts/mfa/passkeys/add/")
+    devtools, device = plug_in(page)
+    page.get_by_role("button", name="Add").click()
+    page.locator("#codes").wait_for()
+    devtools.send("WebAuthn.setUserVerified", {"authenticatorId": device, "isUserVerified": False})
+
+    # The challenge of a second step, given up, and sent to the address where a passkey is all that is asked for.
+    page = sign_out_and_in(person)
+    answer = unverified_answer(page)
+    page.get_by_role("button", name="Cancel").click()
+    page.wait_for_url("**/accounts/login/")
+    page.evaluate(
+        """(answer) => {
+          const form = document.querySelector("form[data-webauthn=get]");
+          form.elements.credential.value = answer;
+          form.submit();
+        }""",
+        answer,
+    )
+    expect(page.get_by_text("That passkey was not accepted.")).to_be_visible()
+
+    # The right challenge, asked for in the wrong way.
+    def ask_for_less(route: Route) -> None:
+        if route.request.method != "GET":
+            route.fallback()
+            return
+        answer = route.fetch()
+        options = answer.json()
+        options["request_options"]["publicKey"]["userVerification"] = "discouraged"
+        route.fulfill(response=answer, json=options)
+
+    page.route("**/accounts/login/passkey/", ask_for_less)
+    page.get_by_role("button", name="Use a passkey").click()
+    expect(page.get_by_text("That passkey was not accepted.")).to_be_visible()
+    person.open()
+    page.wait_for_url("**/accounts/login/?next=/profile/")
+
+    fill_in_sign_in(page, person.person)
+    page.get_by_role("button", name="Use your passkey or security key").wait_for()
+    page.evaluate(
+        """(answer) => {
+          const form = document.querySelector("form[data-webauthn=get]");
+          form.elements.credential.value = answer;
+          form.submit();
+        }""",
+        unverified_answer(page),
+    )
+    page.wait_for_url("**/profile/")
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_with_an_old_proof_a_factor_is_removed_after_one_password(visit, script):  # security 30, 67
+    person: Visit = visit(script=script, width=NARROW)
+    page = person.open(MFA)
+    page.get_by_role("button", name="Send the code").click()
+    enter_code(page, mailed_code(person), "Turn on")
+    page.wait_for_url("**/profile/#security")
+    person.grow_stale()
+    person.open(MFA)
+    page.get_by_role("link", name="Turn off codes by e-mail").click()
+    page.get_by_label("Password").fill(DEMO_PASSWORD)
+    page.get_by_role("button", name="Confirm", exact=True).click()
+    look(page, script=script)
+    page.get_by_role("button", name="Turn off").click()
+    expect(page.get_by_text("It is removed")).to_be_visible()
 
 
 def test_without_javascript_a_passkey_page_says_what_it_needs(visit):

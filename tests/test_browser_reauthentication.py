@@ -1,11 +1,22 @@
-"""The password again, when it was given long ago: in the dialog, or as a page without JavaScript."""
+"""The password again, when it was given long ago: in the dialog of the key, or before a form of the account."""
 
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Page, expect
 
-from .browser import NO_KEY, Visit, action, credentials, dialog, focused
+from .browser import (
+    NARROW,
+    NO_KEY,
+    WIDE,
+    Visit,
+    action,
+    assert_no_axe_violations,
+    assert_no_sideways_scroll,
+    credentials,
+    dialog,
+    focused,
+)
 from .server import DEMO_PASSWORD
 
 pytestmark = pytest.mark.browser
@@ -133,3 +144,74 @@ def test_the_session_ending_while_the_password_is_asked_for(visit):  # page 43
     dialog(person.page).get_by_role("button", name="Regenerate", exact=True).click()
     person.page.wait_for_url("**/accounts/login/?next=/profile/")
     assert_unchanged(person, made)
+
+
+# --- The pages of the account ---------------------------------------------------------------------------------
+
+EMAIL = "/profile/email/"
+SESSIONS = "/accounts/sessions/"
+NOTHING_DONE = "Nothing was done. Confirm that it is you, then do it once more."
+
+
+def give_password(page: Page) -> None:
+    page.get_by_label("Password").fill(DEMO_PASSWORD)
+    page.get_by_role("button", name="Confirm", exact=True).click()
+
+
+@pytest.mark.parametrize(("script", "width"), [(True, WIDE), (True, NARROW), (False, NARROW)])
+def test_with_an_old_proof_the_address_is_changed_after_one_password(visit, script, width):  # security 30, 67
+    person = visit(script=script, width=width)
+    person.grow_stale()
+    page = person.open()
+    page.get_by_role("link", name="Change e-mail address").click()
+    expect(page.get_by_text(NOTHING_DONE)).to_have_count(0)  # nothing was asked for yet
+    assert_no_sideways_scroll(page)
+    give_password(page)
+    page.get_by_label("New e-mail address").fill("moved@demo.example")
+    page.get_by_role("button", name="Change Email").click()
+    page.wait_for_url("**/profile/")
+    expect(page.get_by_text("Follow the link that we sent to moved@demo.example")).to_be_visible()
+
+
+@pytest.mark.parametrize(("script", "width"), [(True, WIDE), (True, NARROW), (False, NARROW)])
+def test_a_form_that_is_sent_too_late_says_so_and_is_empty_after_the_password(visit, script, width):  # security 67
+    person = visit(script=script, width=width)
+    page = person.open(EMAIL)
+    page.get_by_label("New e-mail address").fill("late@demo.example")
+    person.grow_stale()
+    page.get_by_role("button", name="Change Email").click()
+    expect(page.get_by_text(NOTHING_DONE)).to_be_visible()
+    assert_no_sideways_scroll(page)
+    if script:
+        assert_no_axe_violations(page)
+    give_password(page)
+    page.wait_for_url(f"**{EMAIL}")
+    expect(page.get_by_label("New e-mail address")).to_have_value("")
+    expect(page.get_by_text(NOTHING_DONE)).to_have_count(0)
+    person.open()
+    expect(page.get_by_text("late@demo.example")).to_have_count(0)
+
+
+@either_way
+def test_with_an_old_proof_a_browser_is_signed_out_after_one_password_and_a_click(visit, script):  # security 67
+    person = visit(script=script)
+    person.open()  # so that this session is one of the list
+    person.grow_stale()
+    page = person.open(SESSIONS)
+    sign_out = page.get_by_role("button", name="Sign out Mozilla")
+    sign_out.click()
+    expect(page.get_by_text(NOTHING_DONE)).to_be_visible()
+    give_password(page)
+    page.wait_for_url(f"**{SESSIONS}")
+    expect(sign_out).to_have_count(1)
+    sign_out.click()
+    expect(page.get_by_text("That browser is signed out.")).to_be_visible()
+    expect(sign_out).to_have_count(0)
+
+
+def test_the_password_page_can_be_left(visit):
+    person = visit()
+    person.grow_stale()
+    page = person.open(EMAIL)
+    page.get_by_role("link", name="Back to My Profile").click()
+    page.wait_for_url("**/profile/")
