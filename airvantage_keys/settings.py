@@ -215,9 +215,9 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = _base.scheme
 ACCOUNT_SESSION_REMEMBER = False
-# Everything of an account is changed only by someone who proved their password this recently (seconds): with less than
-# a minute there would be no time to fill in the form that comes after the proof.
-ACCOUNT_REAUTHENTICATION_TIMEOUT = _number("REAUTHENTICATION_TIMEOUT", default=15 * 60, least=60)
+# Everything of an account is changed only by someone who proved their password this recently (seconds). With very few
+# there is no time to fill in the form that comes after the proof; the dialogs of the key take the password themselves.
+ACCOUNT_REAUTHENTICATION_TIMEOUT = _number("REAUTHENTICATION_TIMEOUT", default=15 * 60, least=0)
 
 # A code by e-mail at sign-in: eight digits, three attempts at each, sent again twice at most.
 ACCOUNT_LOGIN_BY_CODE_FORMAT = {"numeric": True, "length": 8}
