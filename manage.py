@@ -7,14 +7,19 @@ if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "airvantage_keys.settings")
     # The one that script/server made, so that a command works beside it as it is.
     kept = Path(__file__).resolve().parent / "var" / "secret_key"
-    if not os.environ.get("SECRET_KEY") and kept.exists():
+    if not os.environ.get("SECRET_KEY", "").strip() and kept.exists():
         os.environ["SECRET_KEY"] = kept.read_text().strip()
 
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
+    from django.db import OperationalError
 
     try:
         execute_from_command_line(sys.argv)
+    # One sentence, which a traceback would hide.
     except ImproperlyConfigured as problem:
-        # One sentence, which a traceback would hide.
         sys.exit(f"manage.py: {problem}")
+    except OperationalError as problem:
+        if "--traceback" in sys.argv:
+            raise
+        sys.exit(f"manage.py: the database named by DATABASE_URL failed: {' '.join(str(problem).split())}")

@@ -1,62 +1,36 @@
 """Settings of AirVantage Keys: one file, every value from an environment variable, safe when empty.
 
-The README lists each variable; `tests/test_settings.py` holds the two lists together. A value that cannot
-be right stops the start with one sentence instead of failing at the first request.
+`environment` reads them, and the README lists each. A value that cannot be right stops the start with one sentence
+instead of failing at the first request; `tests/test_settings.py` has right and wrong values of every variable.
 """
 
 import ipaddress
 import zlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from . import environment as env
+
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
-
-
-def _flag(name: str, *, default: bool) -> bool:
-    value = env.str(name, "on" if default else "off").lower()
-    if value not in ("1", "true", "yes", "on", "0", "false", "no", "off", ""):
-        raise ImproperlyConfigured(f"{name} must be on or off, not {value!r}.")
-    return value in ("1", "true", "yes", "on")
-
-
-def _number(name: str, *, default: int, least: int) -> int:
-    text = env.str(name, "") or str(default)
-    if not text.isdecimal() or int(text) < least:
-        raise ImproperlyConfigured(f"{name} must be a whole number from {least} upwards, not {text!r}.")
-    return int(text)
-
-
-def _address(name: str, default: str, parse: Callable[..., dict[str, Any]], example: str) -> dict[str, Any]:
-    # The address is not shown again: it can hold a password.
-    problem = ImproperlyConfigured(f"{name} must be an address such as {example}.")
-    try:
-        parsed = parse(name, default=default)
-    except (ImproperlyConfigured, ValueError):
-        raise problem from None
-    # An unknown scheme comes back as it is, or as nothing.
-    if not any("." in parsed.get(key, "") for key in ("ENGINE", "BACKEND", "EMAIL_BACKEND")):
-        raise problem
-    return parsed
 
 
 # --- Where we are -----------------------------------------------------------------------------------------
 
-DEBUG = _flag("DEBUG", default=False)
-SECRET_KEY = env.str("SECRET_KEY", default="debug-only-not-a-secret" if DEBUG else "")
+DEBUG = env.flag("DEBUG", default=False)
+SECRET_KEY = env.text("SECRET_KEY", "debug-only-not-a-secret" if DEBUG else "")
 if not SECRET_KEY:
     raise ImproperlyConfigured("SECRET_KEY is not set. script/server makes one; in production set your own.")
 
+# Where the server listens, and with how many processes; script/server tells it so.
+HOST = env.host("HOST", "127.0.0.1")
+PORT = env.number("PORT", default=8000, least=1, most=65535)
+WEB_CONCURRENCY = env.number("WEB_CONCURRENCY", default=2, least=1, most=1000)
 # The public origin: the OAuth issuer, every absolute link, and what decides on secure cookies and HSTS.
-BASE_URL = env.str("BASE_URL", default=f"http://{env.str('HOST', '127.0.0.1')}:{env.str('PORT', '8000')}")
+BASE_URL = env.origin("BASE_URL", env.origin_of("http", HOST, PORT))
 _base = urlsplit(BASE_URL)
-if _base.scheme not in ("http", "https") or not _base.hostname or f"{_base.scheme}://{_base.netloc}" != BASE_URL:
-    raise ImproperlyConfigured(f"BASE_URL must be an origin such as https://keys.example.com, not {BASE_URL!r}.")
+_base_host = str(_base.hostname)
 HTTPS = _base.scheme == "https"
 
 
@@ -69,14 +43,14 @@ def _is_address(host: str) -> bool:
 
 
 # The domain to which passkeys are bound; none where browsers know no passkeys: at an address, or on plain http.
-PASSKEY_HOST = _base.hostname
+PASSKEY_HOST = _base_host
 if _is_address(PASSKEY_HOST) or not (HTTPS or PASSKEY_HOST == "localhost" or PASSKEY_HOST.endswith(".localhost")):
     PASSKEY_HOST = ""
 
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[_base.hostname])
+ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", [env.in_address(_base_host)])
 CSRF_TRUSTED_ORIGINS = [BASE_URL]
 # How many proxies of ours stand in front and append to X-Forwarded-For; 0 trusts the connection alone.
-TRUSTED_PROXIES = _number("TRUSTED_PROXIES", default=0, least=0)
+TRUSTED_PROXIES = env.number("TRUSTED_PROXIES", default=0, least=0, most=100)
 if TRUSTED_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
@@ -146,14 +120,12 @@ TEMPLATES = [
 
 # --- Data -------------------------------------------------------------------------------------------------
 
-DATABASES = {
-    "default": _address(
-        "DATABASE_URL", f"sqlite:///{BASE_DIR / 'var' / 'db.sqlite3'}", env.db, "postgres://user:password@host/name"
-    )
-}
+DATABASES = {"default": env.database("DATABASE_URL", BASE_DIR / "var" / "db.sqlite3", base=BASE_DIR)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 _database = DATABASES["default"]
-_database["CONN_MAX_AGE"] = _number("CONN_MAX_AGE", default=600, least=0)
+# Behind a pooler that lends a connection for one transaction.
+TRANSACTION_POOLING = env.flag("TRANSACTION_POOLING", default=False)
+_database["CONN_MAX_AGE"] = env.number("CONN_MAX_AGE", default=600, least=0)
 _database["CONN_HEALTH_CHECKS"] = True
 if _database["ENGINE"] == "django.db.backends.sqlite3":
     _database.setdefault("OPTIONS", {}).update(
@@ -166,7 +138,7 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
     )
 
 elif _database["ENGINE"] == "django.db.backends.postgresql":
-    if _flag("TRANSACTION_POOLING", default=False):
+    if TRANSACTION_POOLING:
         # The next statement may find itself in another connection, which knows nothing of what this one has prepared.
         _database.setdefault("OPTIONS", {}).update(prepare_threshold=None)
         _database["DISABLE_SERVER_SIDE_CURSORS"] = True
@@ -175,9 +147,9 @@ elif _database["ENGINE"] == "django.db.backends.postgresql":
         _database.setdefault("OPTIONS", {}).update(server_side_binding=True, prepare_threshold=5)
 
 # Shared by all server processes, so that limits hold across them: the database, or Redis.
-CACHES = {"default": _address("CACHE_URL", "dbcache://cache", env.cache, "redis://host:6379/0")}
+CACHES = {"default": env.cache("CACHE_URL")}
 # More than the counters of `profiles.limits`, so that none is thrown out before its minute is over.
-CACHES["default"].setdefault("OPTIONS", {"MAX_ENTRIES": 50_000} if "Redis" not in CACHES["default"]["BACKEND"] else {})
+CACHES["default"]["OPTIONS"] = {"MAX_ENTRIES": 50_000} if "Redis" not in CACHES["default"]["BACKEND"] else {}
 
 # --- Signing in -------------------------------------------------------------------------------------------
 
@@ -217,7 +189,7 @@ ACCOUNT_DEFAULT_HTTP_PROTOCOL = _base.scheme
 ACCOUNT_SESSION_REMEMBER = False
 # Everything of an account is changed only by someone who proved their password this recently (seconds). With very few
 # there is no time to fill in the form that comes after the proof; the dialogs of the key take the password themselves.
-ACCOUNT_REAUTHENTICATION_TIMEOUT = _number("REAUTHENTICATION_TIMEOUT", default=15 * 60, least=0)
+ACCOUNT_REAUTHENTICATION_TIMEOUT = env.number("REAUTHENTICATION_TIMEOUT", default=15 * 60, least=0)
 
 # A code by e-mail at sign-in: eight digits, three attempts at each, sent again twice at most.
 ACCOUNT_LOGIN_BY_CODE_FORMAT = {"numeric": True, "length": 8}
@@ -236,10 +208,10 @@ MFA_PASSKEY_LOGIN_ENABLED = bool(PASSKEY_HOST)
 MFA_TOTP_ISSUER = "AirVantage Keys"
 MFA_TOTP_TOLERANCE = 1  # a phone's clock may be half a minute wrong
 
-RATE_LIMITS = _flag("RATE_LIMITS", default=True)
+RATE_LIMITS = env.flag("RATE_LIMITS", default=True)
 # Failed client authentications in a minute, after which further failures are answered with 429.
-CLIENT_FAILURES_PER_MINUTE = _number("CLIENT_FAILURES_PER_MINUTE", default=20, least=1)
-ADDRESS_FAILURES_PER_MINUTE = _number("ADDRESS_FAILURES_PER_MINUTE", default=60, least=1)
+CLIENT_FAILURES_PER_MINUTE = env.number("CLIENT_FAILURES_PER_MINUTE", default=20, least=1)
+ADDRESS_FAILURES_PER_MINUTE = env.number("ADDRESS_FAILURES_PER_MINUTE", default=60, least=1)
 ACCOUNT_RATE_LIMITS = (
     {
         "login": "30/m/ip",
@@ -254,7 +226,7 @@ ACCOUNT_RATE_LIMITS = (
 )
 
 SESSION_ENGINE = "airvantage_keys.sessions"
-SESSION_COOKIE_AGE = _number("SESSION_COOKIE_AGE", default=12 * 60 * 60, least=60)
+SESSION_COOKIE_AGE = env.number("SESSION_COOKIE_AGE", default=12 * 60 * 60, least=60)
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
@@ -268,7 +240,7 @@ CSRF_FAILURE_VIEW = "profiles.views.csrf_failure"
 OAUTH2_PROVIDER_APPLICATION_MODEL = "profiles.OAuthApplication"
 OAUTH2_PROVIDER_ACCESS_TOKEN_MODEL = "profiles.AccessToken"  # noqa: S105 - a model's name
 OAUTH2_PROVIDER = {
-    "ACCESS_TOKEN_EXPIRE_SECONDS": _number("ACCESS_TOKEN_EXPIRE_SECONDS", default=3600, least=1),
+    "ACCESS_TOKEN_EXPIRE_SECONDS": env.number("ACCESS_TOKEN_EXPIRE_SECONDS", default=3600, least=1),
     "CLIENT_ID_GENERATOR_CLASS": "profiles.credentials.ClientIdGenerator",
     "CLIENT_SECRET_GENERATOR_CLASS": "profiles.credentials.ClientSecretGenerator",
     "CLIENT_SECRET_HASHER": "sha256_client_secret",
@@ -298,7 +270,7 @@ STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = BASE_DIR / "var" / "static"
 # What users upload: their pictures. The server never gives these out by a path (see profiles.account.pictures).
-MEDIA_ROOT = env.str("MEDIA_ROOT", default=str(BASE_DIR / "var" / "media"))
+MEDIA_ROOT = env.folder("MEDIA_ROOT", BASE_DIR / "var" / "media", base=BASE_DIR)
 FILE_UPLOAD_HANDLERS = ["profiles.account.pictures.BoundedUploadHandler"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -329,18 +301,19 @@ X_FRAME_OPTIONS = "DENY"
 
 # --- Mail and logs ----------------------------------------------------------------------------------------
 
-vars().update(_address("EMAIL_URL", "consolemail://", env.email, "smtp+tls://user:password@host:587"))
-DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="AirVantage Keys <no-reply@localhost>")
+vars().update(env.email("EMAIL_URL"))
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.sender("DEFAULT_FROM_EMAIL", "AirVantage Keys <no-reply@localhost>")
 # Seconds to wait for each answer of the mail server.
-EMAIL_TIMEOUT = _number("EMAIL_TIMEOUT", default=10, least=1)
+EMAIL_TIMEOUT = env.number("EMAIL_TIMEOUT", default=10, least=1)
 EMAIL_SUBJECT_PREFIX = ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 
+LOG_LEVEL = env.choice("LOG_LEVEL", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
 }
 
 DEFAULT_EXCEPTION_REPORTER = "airvantage_keys.error_reports.Reporter"
@@ -351,7 +324,7 @@ DEFAULT_EXCEPTION_REPORTER_FILTER = "airvantage_keys.error_reports.Filter"
 # runs with it. `SECRET_KEY=short` does for plain http, which is for loopback; https is taken for production.
 
 # How many machines serve this site. Nothing here can find that out, so whoever adds the second one has to say it.
-SERVER_HOSTS = _number("SERVER_HOSTS", default=1, least=1)
+SERVER_HOSTS = env.number("SERVER_HOSTS", default=1, least=1)
 
 
 def _is_loopback(host: str) -> bool:
@@ -361,7 +334,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-if DEBUG and (HTTPS or not all(map(_is_loopback, [_base.hostname, env.str("HOST", "localhost"), *ALLOWED_HOSTS]))):
+if DEBUG and (HTTPS or not all(map(_is_loopback, [_base_host, HOST, *ALLOWED_HOSTS]))):
     raise ImproperlyConfigured(
         "DEBUG must be off where others can reach the site, which BASE_URL, HOST or ALLOWED_HOSTS allow: its error "
         "pages show data and settings."

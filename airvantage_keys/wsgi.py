@@ -3,11 +3,13 @@
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterable
 from io import BytesIO
 from typing import Any, cast
 
 import django
+from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.db import close_old_connections
 from django.http import HttpResponse
@@ -79,5 +81,9 @@ def _headers_of_middleware(scheme: str) -> Headers:
     return list(headers.items())
 
 
-django.setup(set_prefix=False)
+try:
+    django.setup(set_prefix=False)
+except ImproperlyConfigured as problem:
+    # One sentence, which a traceback would hide.
+    sys.exit(f"airvantage_keys: {problem}")
 application = Application()

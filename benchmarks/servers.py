@@ -145,7 +145,7 @@ def start_django(variant: str) -> Callable[[str, Path, str], Server]:
             "DATABASE_URL": database_url,
             "CLIENT_ID": client_id,
             "CLIENT_SECRET": secret,
-            "PYTHONPATH": str(PEERS / "django"),
+            "PYTHONPATH": f"{PEERS / 'django'}:{ROOT}",
         }
         run([sys.executable, str(PEERS / "django" / "prepare.py")], environment=environment, folder=folder)
         process = Process(name, granian("wsgi:application", port), port=port, folder=folder, environment=environment)

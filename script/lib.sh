@@ -1,7 +1,8 @@
 # What script/server and script/test share: sourced by them, not run. Everything here can be done again at any time.
 # shellcheck shell=bash
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+unset CDPATH # by which `cd` may go elsewhere
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
 say() { printf '%s\n' "== $*"; }
 die() {

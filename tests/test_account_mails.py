@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 
-import environ
 import pytest
 from django.core import mail
 from django.test import Client
+
+from airvantage_keys import environment
 
 pytestmark = pytest.mark.django_db
 
@@ -21,9 +22,10 @@ def answer(address: str) -> tuple[int, str, bytes]:
 
 
 @pytest.fixture
-def dead_mail_server(settings):
+def dead_mail_server(settings, monkeypatch):
     """EMAIL_URL names a port at which nobody listens."""
-    for name, value in environ.Env.email_url_config("smtp://127.0.0.1:1").items():
+    monkeypatch.setenv("EMAIL_URL", "smtp://127.0.0.1:1")
+    for name, value in environment.email("EMAIL_URL").items():
         setattr(settings, name, value)
 
 

@@ -140,5 +140,5 @@ def _cipher() -> MultiFernet:
     return MultiFernet([Fernet(base64.urlsafe_b64encode(_digest(key))) for key in keys])
 
 
-def _digest(key: str) -> bytes:
+def _digest(key: str | bytes) -> bytes:
     return salted_hmac("profiles.account.mfa", "second factors", secret=key, algorithm="sha256").digest()

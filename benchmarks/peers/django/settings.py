@@ -1,13 +1,14 @@
 """django-oauth-toolkit as it comes, and the floors: `startproject`'s settings, with connections that are kept."""
 
 import os
+from pathlib import Path
 
-import environ
+from airvantage_keys import environment
 
 SECRET_KEY = "for-benchmarks-only"  # noqa: S105 - made up
 ALLOWED_HOSTS = ["127.0.0.1"]
 ROOT_URLCONF = "urls"
-DATABASES = {"default": environ.Env().db("DATABASE_URL")}
+DATABASES = {"default": environment.database("DATABASE_URL", Path("unused"), base=Path())}
 # Without this, every request would open a connection of its own: five times the cost, and nobody does it.
 DATABASES["default"]["CONN_MAX_AGE"] = 600
 if "sqlite" in DATABASES["default"]["ENGINE"]:

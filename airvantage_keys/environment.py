@@ -1,0 +1,323 @@
+"""Typed readers of environment variables: the right value, or one sentence that says which variable is wrong.
+
+A value is taken to the letter: nothing in it stands for another variable. Blanks around it do not count, and an empty
+one is as good as none. What has to be right is checked here, at the start; nothing is left to the first request. A
+value that can hold a password is not shown again.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Collection
+from email import policy
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+Settings = dict[str, Any]
+
+DATABASE = "an address such as postgres://user:password@host/name, or sqlite:////folder/file for a folder that is there"
+CACHE = "an address such as redis://host:6379/0"
+MAIL = "an address such as smtp+tls://user:password@host:587"
+ENCODED = " (what is special in a user, a password or a path is written as in %23 for #)"
+
+PORTS = {"http": 80, "https": 443}
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+# What a browser takes for an IPv4 address, in whatever form.
+_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)")
+_HALF_ENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+MAIL_SERVERS: dict[str, Settings] = {
+    "smtp": {"EMAIL_PORT": 25},
+    "smtp+tls": {"EMAIL_PORT": 587, "EMAIL_USE_TLS": True},
+    "smtp+ssl": {"EMAIL_PORT": 465, "EMAIL_USE_SSL": True},
+    "smtps": {"EMAIL_PORT": 465, "EMAIL_USE_SSL": True},
+}
+# For a site without a mail server, and for tests.
+MAIL_WRITERS = {"consolemail": "console", "filemail": "filebased", "memorymail": "locmem", "dummymail": "dummy"}
+PROCESS_CACHES = {"locmemcache://": "locmem.LocMemCache", "dummycache://": "dummy.DummyCache"}
+
+
+def text(name: str, default: str = "") -> str:
+    """One line of text."""
+    value = os.environ.get(name, "").strip()
+    if not value.isprintable():  # neither a line break nor bytes that are no UTF-8
+        raise ImproperlyConfigured(f"{name} must be one line of printable text.")
+    return value or default
+
+
+def _shown(value: str) -> str:
+    return repr(value if len(value) <= 80 else f"{value[:80]}…")
+
+
+def flag(name: str, *, default: bool) -> bool:
+    value = text(name, "on" if default else "off").lower()
+    if value not in ("1", "true", "yes", "on", "0", "false", "no", "off"):
+        raise ImproperlyConfigured(f"{name} must be on or off, not {_shown(value)}.")
+    return value in ("1", "true", "yes", "on")
+
+
+def number(name: str, *, default: int, least: int, most: int = 10 * 366 * 24 * 3600) -> int:
+    """A whole number; without another limit not more than ten years have seconds, with which any clock can reckon."""
+    value = text(name, str(default))
+    if not re.fullmatch("[0-9]{1,12}", value) or not least <= int(value) <= most:
+        raise ImproperlyConfigured(f"{name} must be a whole number from {least} to {most}, not {_shown(value)}.")
+    return int(value)
+
+
+def choice(name: str, *, default: str, choices: Collection[str]) -> str:
+    """One of these words; small letters will do."""
+    value = text(name, default).upper()
+    if value not in choices:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}, not {_shown(value)}.")
+    return value
+
+
+# --- Hosts and origins ------------------------------------------------------------------------------------
+
+
+def host(name: str, default: str) -> str:
+    """A host name or an address, without brackets."""
+    value = _plain_host(text(name, default))
+    if not _is_host(value):
+        raise ImproperlyConfigured(f"{name} must be a host name or an address such as 127.0.0.1, not {_shown(value)}.")
+    return value
+
+
+def hosts(name: str, default: list[str]) -> list[str]:
+    """Host names, as Django's ALLOWED_HOSTS wants them: IPv6 in brackets, `.name` with all names below it, or `*`."""
+    value = text(name)
+    if not value:
+        return default
+    found = [_plain_host(part) for part in value.split(",") if part.strip()]
+    if not found or not all(each == "*" or _is_host(each) or _is_domain(each) for each in found):
+        raise ImproperlyConfigured(
+            f"{name} must be host names with commas between them, such as keys.example.com,.example.org, without "
+            f"scheme or port, and xn--... for letters beyond a to z, not {_shown(value)}."
+        )
+    return [in_address(each) for each in found]
+
+
+def origin(name: str, default: str) -> str:
+    """An origin, to the letter as browsers write it: others compare it with theirs as text."""
+    value = text(name, default)
+    right = "https://keys.example.com"
+    try:
+        parts = urlsplit(value)
+        asked, port = _plain_host(parts.hostname or ""), parts.port
+    except ValueError:
+        asked, port = "", None
+    else:
+        if parts.scheme in PORTS and _is_host(asked) and port != 0:
+            right = origin_of(parts.scheme, asked, port)
+    if value != right:
+        shown = "something with a user in it" if "@" in value else _shown(value)
+        raise ImproperlyConfigured(f"{name} must be an origin as browsers write it, such as {right}, not {shown}.")
+    return value
+
+
+def origin_of(scheme: str, host: str, port: int | None) -> str:
+    port_part = "" if port in (None, PORTS[scheme]) else f":{port}"
+    return f"{scheme}://{in_address(host)}{port_part}"
+
+
+def in_address(host: str) -> str:
+    """The host as it stands in an address."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _plain_host(value: str) -> str:
+    """The host in small letters, an IPv6 address in its shortest form and without brackets."""
+    value = value.strip().lower()
+    try:
+        return str(ipaddress.IPv6Address(value[1:-1] if value.startswith("[") and value.endswith("]") else value))
+    except ValueError:
+        return value
+
+
+def _is_host(value: str) -> bool:
+    if ":" in value or _NUMBER.fullmatch(value):
+        try:
+            return "%" not in value and bool(ipaddress.ip_address(value))
+        except ValueError:
+            return False
+    return len(value) <= 253 and bool(_NAME.fullmatch(value))
+
+
+def _is_domain(value: str) -> bool:
+    return value.startswith(".") and ":" not in value and _is_host(value[1:])
+
+
+# --- Addresses of services ----------------------------------------------------------------------------------
+
+
+def database(name: str, default: Path, *, base: Path) -> Settings:
+    """Django's settings for this database: PostgreSQL, or a SQLite file. A relative path begins at `base`.
+
+    PostgreSQL's addresses are read by its own library, as psql, pg_dump and the like read them. The default is a path
+    and never an address: what is in the name of a folder must not be read as part of one.
+    """
+    value = text(name)
+    if not value:
+        return _sqlite(default)
+    scheme, _, rest = value.partition("://")
+    try:
+        if scheme in ("postgres", "postgresql"):
+            return _postgresql(value)
+        if scheme == "sqlite" and rest in (":memory:", "/:memory:"):
+            return _sqlite(":memory:")
+        if scheme == "sqlite":
+            path = base / _path(rest)
+            if path.parent.is_dir() and not path.is_dir():
+                return _sqlite(path)
+    except ValueError:
+        pass
+    raise ImproperlyConfigured(f"{name} must be {DATABASE}{ENCODED}.")
+
+
+def _sqlite(file: Path | str) -> Settings:
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(file)}
+
+
+def _postgresql(address: str) -> Settings:
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        options: dict[str, Any] = dict(conninfo_to_dict(address))
+    except ProgrammingError as error:
+        raise ValueError from error
+    named = {name: options.pop(key, "") for name, key in _POSTGRESQL.items()}
+    ports = [port for port in named["PORT"].split(",") if port]
+    # An @ or a / of a password that is not encoded ends up in these.
+    if "@" in named["HOST"] or re.search("[@/#]", named["NAME"]) or not all(map(_is_port, ports)):
+        raise ValueError
+    if not (named["NAME"] or "service" in options):
+        raise ValueError
+    return {"ENGINE": "django.db.backends.postgresql", **named, "OPTIONS": options}
+
+
+_POSTGRESQL = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
+
+
+def cache(name: str) -> Settings:
+    """Django's settings for this cache: a table of the database, or Redis; or, for tests, the memory of the process."""
+    value = text(name)
+    backends = "django.core.cache.backends"
+    if not value:
+        return {"BACKEND": f"{backends}.db.DatabaseCache", "LOCATION": "cache"}
+    if value in PROCESS_CACHES:
+        return {"BACKEND": f"{backends}.{PROCESS_CACHES[value]}"}
+    if (table := value.removeprefix("dbcache://")) != value and re.fullmatch("[a-z_][a-z0-9_]{0,62}", table):
+        return {"BACKEND": f"{backends}.db.DatabaseCache", "LOCATION": table}
+    if not _is_redis(value):
+        raise ImproperlyConfigured(f"{name} must be {CACHE}{ENCODED}.")
+    # In a list: Django would take a comma or semicolon, of a password say, for the end of one address.
+    return {"BACKEND": f"{backends}.redis.RedisCache", "LOCATION": [value]}
+
+
+def _is_redis(address: str) -> bool:
+    import redis
+
+    try:
+        parts = _service(address)
+        if parts.scheme not in ("redis", "rediss") or not re.fullmatch("/?|/[0-9]{1,5}", parts.path):
+            return False
+        # Makes the connection's object, which knows the options, but does not connect.
+        redis.Redis.from_url(address).connection_pool.make_connection()
+    except (ValueError, TypeError, redis.RedisError):
+        return False
+    return True
+
+
+def email(name: str) -> Settings:
+    """Django's settings for sending mail by this server, or for writing mails down."""
+    value = text(name, "consolemail://")
+    scheme, separator, rest = value.partition("://")
+    try:
+        if separator and (backend := MAIL_WRITERS.get(scheme)):
+            written = {"EMAIL_FILE_PATH": _path(rest)} if scheme == "filemail" else {}
+            if bool(written) == bool(rest):
+                return {"EMAIL_BACKEND": f"django.core.mail.backends.{backend}.EmailBackend", **written}
+        if defaults := MAIL_SERVERS.get(scheme):
+            return {"EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend", **defaults, **_mail_server(value)}
+    except ValueError:
+        pass
+    raise ImproperlyConfigured(f"{name} must be {MAIL}{ENCODED}.")
+
+
+def _mail_server(address: str) -> Settings:
+    parts = _service(address)
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    # Django signs in only if it has both, and SMTP's ways of doing so take ASCII.
+    if parts.path.strip("/") or parts.query or bool(user) != bool(password) or not (user + password).isascii():
+        raise ValueError
+    port = {"EMAIL_PORT": parts.port} if parts.port else {}
+    return {"EMAIL_HOST": parts.hostname, "EMAIL_HOST_USER": user, "EMAIL_HOST_PASSWORD": password, **port}
+
+
+def _service(address: str) -> SplitResult:
+    """The parts of a server's address. Raises ValueError, too, where something in it seems not to be encoded."""
+    parts = urlsplit(address)
+    if not parts.hostname or parts.port == 0 or "#" in address or _HALF_ENCODED.search(address):
+        raise ValueError
+    # The host alone: a blank, or a comma between two, is none.
+    if not re.fullmatch(r"[a-z0-9_.:-]+", parts.hostname):
+        raise ValueError
+    return parts
+
+
+def _path(rest: str) -> str:
+    """The path of an address without a host: `/folder/file`, or `//folder/file` where it is absolute."""
+    if not re.fullmatch("/[^#?]+", rest) or _HALF_ENCODED.search(rest):
+        raise ValueError
+    path = unquote(rest[1:], errors="strict")
+    if not path.isprintable():
+        raise ValueError
+    return path
+
+
+def _is_port(value: str) -> bool:
+    return bool(re.fullmatch("[0-9]{1,5}", value)) and 0 < int(value) < 65536
+
+
+# --- The rest -----------------------------------------------------------------------------------------------
+
+
+def folder(name: str, default: Path, *, base: Path) -> Path:
+    """A folder that can be written to, or made. A relative path begins at `base`."""
+    value = text(name)
+    if not value:
+        return default
+    path = base / value
+    there = next(each for each in (path, *path.parents) if each.exists())
+    if value.startswith("~") or not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ImproperlyConfigured(f"{name} must be a folder that can be written to or made, not {_shown(value)}.")
+    return path
+
+
+def sender(name: str, default: str) -> str:
+    """One address, with or without a name, as it stands in the From of a mail."""
+    value = text(name, default)
+    if not _is_mailbox(value):
+        raise ImproperlyConfigured(
+            f"{name} must be one address such as AirVantage Keys <keys@example.com>, with double quotes around a name "
+            f"that has a comma or the like, not {_shown(value)}."
+        )
+    return value
+
+
+def _is_mailbox(value: str) -> bool:
+    try:
+        header = policy.default.header_factory("From", value)
+    except (IndexError, AttributeError, TypeError):  # the standard library's parser stumbles over some
+        return False
+    if header.defects or len(header.groups) != 1 or header.groups[0].display_name is not None:
+        return False
+    [mailbox] = header.addresses
+    return bool(mailbox.username and mailbox.domain)
