@@ -347,8 +347,8 @@ if HTTPS and (len(SECRET_KEY) < 50 or len(zlib.compress(SECRET_KEY.encode(), 9))
     )
 if HTTPS and "*" in ALLOWED_HOSTS:
     raise ImproperlyConfigured(
-        "ALLOWED_HOSTS must be names, not '*', when BASE_URL is https: the links in mails take the name that was asked "
-        "for."
+        "ALLOWED_HOSTS must be names, not '*', when BASE_URL is https: the redirect from http takes the name that was "
+        "asked for."
     )
 if SERVER_HOSTS > 1 and _database["ENGINE"] == "django.db.backends.sqlite3":
     raise ImproperlyConfigured(

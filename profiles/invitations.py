@@ -35,19 +35,21 @@ def is_open(user: User) -> bool:
 
 def send(user: User) -> None:
     """Mail the user a link to set their password. Raises MailFailed."""
-    path = reverse(
-        "account_reset_password_from_key",
-        kwargs={"uidb36": user_pk_to_url_str(user), "key": default_token_generator.make_token(user)},
-    )
     context = {
         "user": user,
-        "link": f"{settings.BASE_URL}{path}",
+        "link": password_link(user_pk_to_url_str(user), default_token_generator.make_token(user)),
         "until": timezone.now() + timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT),
         "reset_link": f"{settings.BASE_URL}{reverse('account_reset_password')}",
     }
     with translation.override(user.mail_language):
         mail(user.email, _("Your account at AirVantage Keys"), "invitation", context)
     logger.info("invitation sent: user=%s", user.uid)
+
+
+def password_link(uid: str, token: str) -> str:
+    """Where the user with this number sets a password."""
+    path = reverse("account_reset_password_from_key", kwargs={"uidb36": uid, "key": token})
+    return f"{settings.BASE_URL}{path}"
 
 
 def tell_old_address(user: User, old_address: str) -> None:

@@ -21,7 +21,7 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
-from .. import notices
+from .. import invitations, notices
 from ..http import client_address, origin_of
 from ..models import AccountEvent, User
 from . import activity, details, mfa
@@ -83,6 +83,11 @@ class AccountAdapter(DefaultAccountAdapter):
             mail = self.render_mail(template_prefix, email, {"email": email, **context})
         mail.extra_headers["Auto-Submitted"] = "auto-generated"
         notices.post(mail, about=template_prefix)
+
+    def get_reset_password_from_key_url(self, key: str) -> str:
+        """The link in the mail, at our own origin: the Host header, or its port, is the word of whoever asks."""
+        uid, _dash, token = key.partition("-")
+        return invitations.password_link(uid, token)
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """As everywhere here, behind proxies of ours too; where there is none (a Unix socket), one for all."""
