@@ -148,7 +148,7 @@ elif _database["ENGINE"] == "django.db.backends.postgresql":
 
 # Shared by all server processes, so that limits hold across them: the database, or Redis.
 CACHES = {"default": env.cache("CACHE_URL")}
-# More than the counters of `profiles.limits`, so that none is thrown out before its minute is over.
+# Many, so that what limits signing in is not thrown out before its time is over (`profiles.limits` counts elsewhere).
 CACHES["default"]["OPTIONS"] = {"MAX_ENTRIES": 50_000} if "Redis" not in CACHES["default"]["BACKEND"] else {}
 
 # --- Signing in -------------------------------------------------------------------------------------------

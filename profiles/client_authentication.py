@@ -28,8 +28,18 @@ def invalid_request(description: str) -> OAuthError:
     return OAuthError(oauth_error("invalid_request", description))
 
 
+class SecretMissing(OAuthError):
+    """No secret was shown, so nothing was tried: the answer is the challenge to show one (RFC 9110 section 11.6.1).
+
+    It is no failure and counts as none: many programs ask without credentials first, and send them when challenged.
+    """
+
+    def __init__(self, description: str) -> None:
+        super().__init__(oauth_error("invalid_client", description, status=401, headers=CHALLENGE))
+
+
 class ClientRefused(OAuthError):
-    """Client authentication failed, or was not even tried. `client_id` is the one shown, if it has the right form."""
+    """Client authentication failed. `client_id` is the one shown, if it has the right form."""
 
     def __init__(self, description: str, *, client_id: str = "") -> None:
         super().__init__(oauth_error("invalid_client", description, status=401, headers=CHALLENGE))
@@ -58,17 +68,18 @@ def client_credentials(request: HttpRequest, form: Mapping[str, str]) -> ClientC
     Raises OAuthError: `invalid_request` for two methods at once, `invalid_client` for none, for another method,
     and for credentials that cannot be ours by their form (no look at the database is spent on these).
     """
-    header = request.META.get("HTTP_AUTHORIZATION")
-    if header is None:
+    header = request.META.get("HTTP_AUTHORIZATION", "").strip()
+    if not header:
         client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
-        if not client_id and not secret:
-            raise ClientRefused("No client credentials were found: send them by HTTP Basic or in the form.")
     else:
         if "client_secret" in form:
             raise invalid_request("Send the client credentials once: by HTTP Basic or in the form.")
         client_id, secret = _basic(header)
         if form.get("client_id", client_id) != client_id:
             raise invalid_request("The client_id of the form is not the one of the Authorization header.")
+    if not secret:
+        missing = "client secret was" if client_id else "client credentials were"
+        raise SecretMissing(f"No {missing} found: send both Client ID and secret by HTTP Basic or in the form.")
     if not credentials.is_client_id(client_id):
         raise authentication_failed()
     if not credentials.is_secret(secret):
@@ -78,9 +89,12 @@ def client_credentials(request: HttpRequest, form: Mapping[str, str]) -> ClientC
 
 def _basic(header: str) -> tuple[str, str]:
     """Client ID and secret of an HTTP Basic header (RFC 7617), each form-encoded as RFC 6749 wants it."""
-    scheme, _, value = header.strip().partition(" ")
+    scheme, _, value = header.partition(" ")
     if scheme.lower() != "basic":
-        raise ClientRefused("Only HTTP Basic is accepted in the Authorization header here.")
+        # A token, say, or the first step of Digest or Negotiate: nothing that could be a secret of ours.
+        raise SecretMissing("Only HTTP Basic is accepted in the Authorization header here.")
+    if not value.strip():
+        return "", ""
     try:
         client_id, colon, secret = base64.b64decode(value.strip(), validate=True).decode().partition(":")
     except (binascii.Error, ValueError):

@@ -4,52 +4,138 @@ Only failures are counted, and only failures are refused: the right secret gets 
 that nobody can lock a client out by guessing. A secret of 256 bits needs no more protection than that; the limit keeps
 a flood from filling logs and a database with work.
 
-Counts are kept for a minute in Django's cache, which all processes share. A process that has seen a limit reached
-remembers it until the minute is over, so a flood soon costs less than good requests do.
+Each address and each Client ID has a counter of its own, which no stranger shares; an IPv6 network of 64 bits, of which
+one host can have every address, is one address. A Client ID need not exist: a limit must not tell whether it does.
+
+Counts are kept for a minute: in Redis where `CACHE_URL` names one, else in a table. Either counts in one step, so that
+of many failures at once none is lost; Django's other caches read first and write later. A process that has seen a
+limit reached remembers it until the minute is over, and counts nothing more there, so a flood soon costs less than good
+requests do.
+
+Made-up Client IDs fill nothing: those that one address sends end with its own limit, and the rows of a minute that is
+over are deleted. No counter is thrown out to make room for another.
 """
 
 from __future__ import annotations
 
+import ipaddress
+import logging
 import time
-from zlib import crc32
+from collections.abc import Iterable
 
 from django.conf import settings
-from django.core.cache import cache
+from django.core.cache import caches
+from django.core.cache.backends.redis import RedisCache
+from django.db import connection
+
+logger = logging.getLogger(__name__)
 
 WINDOW = 60  # seconds
-# Counters a kind at most: names that attackers make up share them instead of filling the cache.
-COUNTERS = 4096
 
-# Counter -> the window in which this process has seen its limit reached.
+# Counter -> the window in which this process has seen its limit reached. Only a cache, emptied when it grows.
 _reached: dict[str, int] = {}
+_REACHED_AT_MOST = 50_000
+
+# The window in which this process has last deleted the rows of earlier ones.
+_swept = 0
+
+_COUNT = """
+INSERT INTO profiles_failurecount AS counted (name, minute, number) VALUES {rows}
+ON CONFLICT (name) DO UPDATE
+   SET number = CASE WHEN counted.minute = excluded.minute THEN counted.number + 1 ELSE 1 END,
+       minute = excluded.minute
+RETURNING name, number
+"""
+_FORGET = """
+DELETE FROM profiles_failurecount
+ WHERE name IN (SELECT name FROM profiles_failurecount WHERE minute < %s {lock})
+"""
 
 
 def count_failure(*, client_id: str, address: str | None) -> int | None:
-    """Count a failed authentication. None, or the seconds to wait if there have been too many in this minute."""
+    """Count a failed authentication. None, or the seconds to wait if there have been too many in this minute.
+
+    `client_id` is "" unless it has the form of one, and `address` None where there is none (a Unix socket): what has no
+    name of its own has no counter, for it would be one for all.
+    """
     if not settings.RATE_LIMITS:
         return None
     now = time.time()
     window = int(now // WINDOW)
-    exceeded = [
-        _exceeded(f"client:{_bucket(client_id)}", settings.CLIENT_FAILURES_PER_MINUTE, window),
-        _exceeded(f"address:{_bucket(address or '')}", settings.ADDRESS_FAILURES_PER_MINUTE, window),
-    ]
-    return int((window + 1) * WINDOW - now) + 1 if any(exceeded) else None
+    limits = _limits(client_id, address)
+    if not _is_reached(limits, window):
+        return None
+    return int((window + 1) * WINDOW - now) + 1
 
 
-def _exceeded(counter: str, limit: int, window: int) -> bool:
-    if _reached.get(counter) == window:
+def _limits(client_id: str, address: str | None) -> dict[str, int]:
+    """The counters of a failure, each with its limit: the address first (see `_count_in_table`)."""
+    limits = {}
+    if address:
+        limits[f"address:{_network(address)}"] = settings.ADDRESS_FAILURES_PER_MINUTE
+    if client_id:
+        limits[f"client:{client_id}"] = settings.CLIENT_FAILURES_PER_MINUTE
+    return limits
+
+
+def _network(address: str) -> str:
+    """What counts as one address."""
+    ip = ipaddress.ip_address(address)
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
+    if ip.ipv4_mapped:
+        return str(ip.ipv4_mapped)
+    return str(ipaddress.IPv6Address(int(ip) >> 64 << 64)) + "/64"
+
+
+def _is_reached(limits: dict[str, int], window: int) -> bool:
+    if any(_reached.get(name) == window for name in limits):
         return True
-    name = f"failures:{counter}:{window}"
+    counts = _count(limits, window)
+    over = [name for name, limit in limits.items() if counts[name] > limit]
+    if len(_reached) >= _REACHED_AT_MOST:
+        _reached.clear()
+    for name in over:
+        _reached[name] = window
+        logger.warning("too many failed authentications in this minute: %s", name)
+    return bool(over)
+
+
+def _count(names: Iterable[str], window: int) -> dict[str, int]:
+    """Add one to each of these counters; what they have come to."""
+    if isinstance(caches["default"], RedisCache):
+        return {name: _count_in_redis(f"failures:{name}:{window}") for name in names}
+    return _count_in_table(list(names), window)
+
+
+def _count_in_redis(name: str) -> int:
+    cache = caches["default"]
     try:
-        count = cache.incr(name)
-    except ValueError:  # the first of this minute
-        cache.add(name, 1, timeout=2 * WINDOW)
-        return False
-    if count > limit:
-        _reached[counter] = window
-    return count > limit
+        return cache.incr(name)
+    except ValueError:  # the first of this minute, or one of several: only one of them adds it
+        cache.add(name, 0, timeout=2 * WINDOW)
+        return cache.incr(name)
 
 
-def _bucket(name: str) -> int:
-    return crc32(name.encode()) % COUNTERS
+def _count_in_table(names: list[str], window: int) -> dict[str, int]:
+    """In one statement, which takes the rows in the order given: the address first, so that no deadlock can arise."""
+    if not names:
+        return {}
+    rows = ", ".join(["(%s, %s, 1)"] * len(names))
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNT.format(rows=rows), [value for name in names for value in (name, window)])
+        counts = dict(cursor.fetchall())
+    _forget_before(window)
+    return counts
+
+
+def _forget_before(window: int) -> None:
+    """Delete what earlier minutes counted, once a minute and process; not the last one, for clocks may differ."""
+    global _swept  # noqa: PLW0603 - of this process, like `_reached`
+    if _swept == window:
+        return
+    _swept = window
+    # Rows that somebody else counts on or deletes at this moment are passed over instead of waited for.
+    lock = "FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
+    with connection.cursor() as cursor:
+        cursor.execute(_FORGET.format(lock=lock), [window - 1])

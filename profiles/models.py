@@ -390,6 +390,20 @@ class AccessToken(AbstractAccessToken):
         return super().is_expired() or not AccessToken.objects.live().filter(pk=self.pk).exists()
 
 
+class FailureCount(models.Model):
+    """How often client authentication has failed in a minute, for an address or a Client ID: see `limits`."""
+
+    name = models.CharField(primary_key=True, max_length=64)
+    minute = models.BigIntegerField()
+    number = models.IntegerField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.name} · {self.number}"
+
+
 class EventQuerySet(models.QuerySet[Any]):
     def update(self, **kwargs: Any) -> int:
         raise TypeError("Events are never changed.")

@@ -18,6 +18,7 @@ from oauth2_provider.signals import app_authorized
 
 from . import limits, rights, tokens
 from .client_authentication import (
+    CHALLENGE,
     ClientRefused,
     OAuthError,
     authentication_failed,
@@ -194,13 +195,14 @@ def _parameters(encoded: bytes, place: str) -> dict[str, str]:
 def _refused(request: HttpRequest, refused: ClientRefused) -> HttpResponse:
     """The answer to a client whose credentials are not good, or its 429 if that has happened too often."""
     address = client_address(request)
-    logger.warning("client refused: client_id=%s address=%s", refused.client_id or "-", address or "-")
     wait = limits.count_failure(client_id=refused.client_id, address=address)
     if wait is None:
+        logger.warning("client refused: client_id=%s address=%s", refused.client_id or "-", address or "-")
         return refused.response
     return oauth_error(
         "too_many_requests",
         "Too many failed attempts. Correct the credentials, then try again later.",
         status=429,
-        headers={"Retry-After": str(wait)},
+        # The challenge too: good credentials get in now, and some programs send them only when they are asked to.
+        headers={**CHALLENGE, "Retry-After": str(wait)},
     )

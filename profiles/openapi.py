@@ -548,7 +548,7 @@ def _responses() -> Json:
         "OAuthTooManyRequests": _oauth_error(
             "Wait before you try again. Good credentials are never kept waiting.",
             "too_many_requests",
-            headers={"Retry-After": "RetryAfter"},
+            headers={"Retry-After": "RetryAfter", "WWW-Authenticate": "Basic"},
         ),
     }
 

@@ -44,7 +44,7 @@ def assert_oauth_error(response: Response, status: int, error: str) -> str:
     description: str = body["error_description"]
     assert description.isascii()
     assert not set('"\\').intersection(description)
-    assert response.has_header("WWW-Authenticate") == (status == 401)
-    if status == 401:
+    assert response.has_header("WWW-Authenticate") == (status in (401, 429))
+    if status in (401, 429):
         assert response["WWW-Authenticate"].startswith("Basic ")
     return description
