@@ -1,4 +1,4 @@
-"""Our own middlewares: headers, the short way of the API, who may send a form, a user's language and zone."""
+"""Our own middlewares: headers, what may be kept, the short way of the API, cross-site forms, a user's preferences."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from django.core.signals import got_request_exception
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.urls import get_callable, resolve, reverse
 from django.utils import timezone, translation
+from django.utils.cache import add_never_cache_headers
 
 from profiles import errors
 
@@ -49,6 +50,22 @@ def security_headers(get_response: GetResponse) -> GetResponse:
         response = get_response(request)
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
+        return response
+
+    return middleware
+
+
+def kept_by_nobody(get_response: GetResponse) -> GetResponse:
+    """Forbid storing what is answered, errors and redirects included (ASVS 14.3.2).
+
+    Pages name their user, carry CSRF tokens, or have links as addresses that are good for one person. Only what calls
+    itself public is left as it is: the static files. The API says by itself what may be kept (see `answer`).
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if not is_api(request.path_info) and "public" not in response.get("Cache-Control", ""):
+            add_never_cache_headers(response)
         return response
 
     return middleware
@@ -107,6 +124,13 @@ def is_api(path: str) -> bool:
 
 
 def answer(request: HttpRequest) -> HttpResponse:
+    """The answer of the API: kept by nobody, unless its view says otherwise."""
+    response = _answer(request)
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def _answer(request: HttpRequest) -> HttpResponse:
     try:
         view, args, kwargs = _resolved(request.path_info)
         return view(request, *args, **kwargs)

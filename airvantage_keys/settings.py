@@ -80,6 +80,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    # First, so that the answers of all others pass here.
+    "airvantage_keys.middleware.kept_by_nobody",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "airvantage_keys.middleware.security_headers",
