@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -318,13 +319,17 @@ def at_once(number: int, do: Callable[[int], Any]) -> list[Any]:
         return list(pool.map(one, range(number)))
 
 
+def fail_from(client_id: str, number: int) -> int:
+    return fail(client_id, f"203.0.113.{number}")
+
+
 @pytest.mark.django_db(transaction=True)
 def test_of_many_failures_at_once_none_is_lost(key):  # security 76
     if connection.vendor == "sqlite":
         pytest.skip("its threads share one connection in a test; see the running server below")
     for _ in range(5):
         client_id = credentials.new_client_id()
-        statuses = at_once(8, lambda n, client_id=client_id: fail(client_id, f"203.0.113.{n}"))
+        statuses = at_once(8, partial(fail_from, client_id))
         assert Counter(statuses) == {401: 3, 429: 5}
         FailureCount.objects.all().delete()
         other_process()
@@ -420,11 +425,15 @@ def test_a_program_that_asks_first_without_credentials_gets_in_each_time(limited
 # --- In Redis -----------------------------------------------------------------------------------------------
 
 
+def count_in_redis(name: str, _: int) -> int:
+    return limits._count_in_redis(name)
+
+
 def test_in_a_cache_that_counts_in_one_step_none_is_lost(settings):  # security 76
     """Django's cache in memory has the two operations of Redis that are used, each in one step."""
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     for n in range(20):
-        assert sorted(at_once(8, lambda _, n=n: limits._count_in_redis(f"failures:{n}"))) == list(range(1, 9))
+        assert sorted(at_once(8, partial(count_in_redis, f"failures:{n}"))) == list(range(1, 9))
 
 
 @pytest.fixture
