@@ -32,6 +32,8 @@ COLUMNS = (
     "reason",
 )
 ROWS_AT_A_TIME = 2000
+# Without this mark Excel takes the file for one in the old code page of its country, and garbles every É.
+BYTE_ORDER_MARK = "\ufeff"
 # The last four are the full-width = + - @.
 _FORMULA = re.compile(r"(^|[;,|\t\r\n])(?=\s*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
 
@@ -53,9 +55,14 @@ def in_parts(events: QuerySet[KeyEvent], *, newest_first: bool = False) -> Itera
         part = list(events.filter(**{beyond: part[-1].pk})[:ROWS_AT_A_TIME])
 
 
-def as_csv(parts: Iterable[list[KeyEvent]]) -> Iterator[str]:
-    """The events as CSV with a line of headings (RFC 4180)."""
+def as_csv(parts: Iterable[list[KeyEvent]], *, is_file: bool) -> Iterator[str]:
+    """The events as CSV with a line of headings (RFC 4180).
+
+    A file is for spreadsheets, and begins with a byte order mark; what goes to a program has none.
+    """
     writer: Any = csv.writer(_Line())
+    if is_file:
+        yield BYTE_ORDER_MARK
     yield writer.writerow(COLUMNS)
     for part in parts:
         yield "".join(writer.writerow(map(harmless, _cells(event))) for event in part)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shlex
 import stat
 import subprocess
 import sys
@@ -15,7 +17,7 @@ from django.core.management import CommandError, call_command
 
 from profiles import event_export, keys
 from profiles.http import Origin
-from profiles.models import KeyEvent
+from profiles.models import KeyEvent, OAuthApplication
 
 from .conftest import make_key
 from .server import ROOT, Server, sqlite_url
@@ -90,11 +92,15 @@ def test_newest_first_for_who_asks(events):
 def test_a_file_is_whole_new_and_private(events, tmp_path):
     file = tmp_path / "events.csv"
     assert export("--output", str(file)).startswith("3 key events written")
-    assert file.read_bytes().decode() == export()
+    # With a byte order mark, for spreadsheets; standard output is for programs.
+    assert file.read_bytes().decode() == "\ufeff" + export()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert list(tmp_path.iterdir()) == [file]
     with pytest.raises(CommandError, match="there already"):
         export("--output", str(file))
+    lines = tmp_path / "events.jsonl"
+    export("--format", "jsonl", "--output", str(lines))
+    assert lines.read_text() == export("--format", "jsonl")
 
 
 def test_a_file_that_fails_is_not_left_in_halves(events, tmp_path, monkeypatch):
@@ -116,6 +122,84 @@ def test_a_file_that_cannot_be_made_is_told(events, tmp_path):
 def test_what_cannot_be_right_is_refused(wrong):
     with pytest.raises(CommandError):
         export(*wrong)
+
+
+NO_DATES = [
+    "",
+    "0000-01-01",
+    "-1-01-01",
+    "-0001-01-01",
+    "10000-01-01",
+    "99999999-01-01",
+    "0001-01-01T00:00:00+00:01",
+    "0001-01-01T13:00+14:00",
+    "9999-12-31T23:59:59-00:01",
+    "2026-13-01",
+    "2026-01-31T25:00",
+    "2026-01-31T12:00+24:00",
+    "2026-01-31T12:00+99:99",
+    "2026-01-31T12:00 Europe/Paris",
+    "2026-01-31T12:00CET",
+    "2026-01-31T12:00+1",
+    "2026-01-31+01:00",
+    "2026-01-31\n",
+    "T",
+    "1767225600",
+    "2026-01-31T12:00:00+01:00[Europe/Paris]",
+]
+
+
+@pytest.mark.parametrize("option", ["--since", "--until"])
+@pytest.mark.parametrize("text", NO_DATES)
+def test_what_is_no_date_is_told_in_a_sentence(option, text):
+    with pytest.raises(CommandError) as told:
+        export(f"{option}={text}")
+    assert str(told.value).startswith(f"Error: argument {option}: {text!r} is no date such as 2026-01-31")
+
+
+@pytest.mark.parametrize(
+    "text", ["0001-01-01", "0001-01-01T00:00-00:01", "9999-12-31T23:59:59", "9999-12-31T23:59+23:59"]
+)
+def test_the_first_and_the_last_date_there_is_are_dates(text, events):
+    assert int(export("--dry-run", f"--since={text}").split()[0]) in (0, 3)
+    export(f"--until={text}")
+
+
+def test_a_wrong_option_is_exit_code_2_and_no_traceback():
+    command = [sys.executable, "manage.py", "exportevents", "--since", "0000-01-01"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].startswith(
+        "manage.py exportevents: error: argument --since: '0000-01-01' is no"
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_the_commands_of_the_runbook_read_that_file(events, other_user, tmp_path):
+    """From the export before a restore to the keys that are revoked after it, by the lines of docs/operations.md."""
+    runbook = (ROOT / "docs/operations.md").read_text()
+    [awk] = re.findall(r"^ +(awk .*)$", runbook, re.MULTILINE)
+    [name] = re.findall(r"(\S+) > client-ids.txt", awk)
+    [revoke] = re.findall(r"manage (revokekeys --listed client-ids.txt.*)$", runbook, re.MULTILINE)[-1:]
+    keys.regenerate(owner=other_user, origin=Origin(other_user, KeyEvent.Via.PAGE), version=other_user.key_version)
+    export("--output", str(tmp_path / name))
+    subprocess.run(["bash", "-c", awk], cwd=tmp_path, check=True)
+    ended = KeyEvent.objects.exclude(action="created").values_list("client_id", flat=True)
+    assert sorted((tmp_path / "client-ids.txt").read_text().split()) == sorted(ended)
+
+    command = [part.replace("client-ids.txt", str(tmp_path / "client-ids.txt")) for part in shlex.split(revoke)]
+    out = StringIO()
+    call_command(*command, "--yes", stdout=out)
+    assert out.getvalue().startswith("1 of 1 keys revoked")
+    assert not OAuthApplication.objects.exists()
+
+
+def test_a_list_that_a_spreadsheet_saved_is_read_too(key, tmp_path):
+    listed = tmp_path / "listed.csv"
+    listed.write_text(f"\ufeff{key.client_id}\r\n", encoding="utf-8")
+    out = StringIO()
+    call_command("revokekeys", "--listed", str(listed), "--reason", "x", "--dry-run", stdout=out)
+    assert out.getvalue().endswith("1 keys would be revoked.\n")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from ... import event_export
 from ...models import KeyEvent
 from ..working import Progress
 
-FORMATS = {"csv": event_export.as_csv, "jsonl": event_export.as_json_lines}
+FORMATS = ("csv", "jsonl")
 
 
 class Command(BaseCommand):
@@ -32,7 +32,13 @@ class Command(BaseCommand):
         moment = "2026-01-31, its first moment, or 2026-01-31T12:00:00; UTC unless it says another zone"
         parser.add_argument("--since", type=_moment, metavar="DATE", help=f"from this moment on: {moment}")
         parser.add_argument("--until", type=_moment, metavar="DATE", help="before this moment")
-        parser.add_argument("--format", choices=FORMATS, default="csv", help="(csv)")
+        parser.add_argument(
+            "--format",
+            choices=FORMATS,
+            default="csv",
+            help="csv in UTF-8: a FILE begins with a byte order mark, by which Excel knows that; standard output does "
+            "not. jsonl: a JSON object a line (csv)",
+        )
         parser.add_argument(
             "--output", type=Path, metavar="FILE", help="a new file, there when it is complete (standard output)"
         )
@@ -58,7 +64,11 @@ class Command(BaseCommand):
             self.stdout.write(f"{events.count():,} key events would be written.")
             return
         progress = Progress(self, "key events written")
-        written = FORMATS[options["format"]](_counted(event_export.in_parts(events), progress))
+        parts = _counted(event_export.in_parts(events), progress)
+        if options["format"] == "csv":
+            written = event_export.as_csv(parts, is_file=output is not None)
+        else:
+            written = event_export.as_json_lines(parts)
         if output:
             _write_file(output, written)
             self.stdout.write(f"{progress}.")
@@ -105,8 +115,11 @@ def _private(path: str, flags: int) -> int:
 def _moment(text: str) -> datetime:
     try:
         moment = parse_datetime(text if "T" in text or " " in text else f"{text}T00:00")
-    except ValueError:
-        moment = None
-    if moment is None:
-        raise argparse.ArgumentTypeError("a date such as 2026-01-31 or 2026-01-31T12:00:00, please")
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        if moment is not None:
+            # Here, where it can be told that it is before the year 1 or after 9999 by then.
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is no date such as 2026-01-31 or 2026-01-31T12:00:00+01:00, of the years 1 to 9999 in UTC"
+    )

@@ -139,9 +139,10 @@ def _unused_since(moment: datetime) -> Q:
 
 def _client_ids(file: Path) -> list[str]:
     try:
-        lines = (sys.stdin.read() if str(file) == "-" else file.read_text()).split()
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"{file} could not be read: {error}.") from None
+    lines = text.removeprefix("\ufeff").split()  # a spreadsheet's byte order mark
     for number, line in enumerate(lines, 1):
         if not credentials.is_client_id(line):
             raise CommandError(f"{file}: entry {number} is no Client ID, which is 32 characters of 0-9a-f.")
