@@ -131,10 +131,24 @@ def test_a_missing_demo_user_comes_back():
     assert "Demo users made: other@demo.example." in demodata()
 
 
-def test_a_password_that_is_none_is_refused(monkeypatch):
-    monkeypatch.setenv("DEMO_PASSWORD", "x" * 5000)
-    with pytest.raises(CommandError):
+@pytest.mark.parametrize("wrong", ["x" * 5000, "two\nlines", "a tab\t", "bell\a", "no UTF-8 \udcff"])
+def test_a_password_that_is_none_is_refused(wrong, monkeypatch):
+    monkeypatch.setenv("DEMO_PASSWORD", wrong)
+    with pytest.raises(CommandError, match="^DEMO_PASSWORD must be one line of printable text"):
         demodata()
+
+
+@pytest.mark.parametrize("password", ["$HOME sweet $HOME", "  blanks around it  ", "schlüssel & \"'#%\\ 日本"])
+def test_the_password_is_taken_to_the_letter(password, monkeypatch, client):
+    monkeypatch.setenv("DEMO_PASSWORD", password)
+    demodata()
+    done = client.post("/accounts/login/", {"login": "user@demo.example", "password": password})
+    assert done.status_code == 302
+
+
+def test_an_empty_password_is_none_and_one_is_made(monkeypatch):
+    monkeypatch.setenv("DEMO_PASSWORD", "  ")
+    assert "(shown this once)" in demodata()
 
 
 def at_once(server: Server) -> list[str]:
