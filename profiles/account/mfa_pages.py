@@ -325,8 +325,8 @@ def passkey_add(request: UserRequest) -> HttpResponse:
         name, credential = form.cleaned_data["name"], form.cleaned_data["credential"]
         codes = mfa.add_passkey(owner=user, name=name, credential=credential, origin=origin_of(request))
         return _added(request, codes, _("The passkey is set up: you can sign in with it."))
-    options = webauthn_auth.begin_registration(user, passwordless=False)
-    passkeys.assign(passkeys.Purpose.ADD, user)
+    with passkeys.made_for(passkeys.Purpose.ADD, user):
+        options = webauthn_auth.begin_registration(user, passwordless=False)
     # One that can find the account by itself can also sign in without a password.
     options["publicKey"]["authenticatorSelection"]["residentKey"] = "preferred"
     shown = {"form": form, "options": options}
@@ -423,8 +423,8 @@ class AuthenticateView(AllauthAuthenticateView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         user = self.stage.login.user
-        shown = super().get_context_data(**kwargs)
-        passkeys.assign(passkeys.Purpose.SECOND_STEP, user)
+        with passkeys.made_for(passkeys.Purpose.SECOND_STEP, user):
+            shown = super().get_context_data(**kwargs)
         return {**shown, "factors": mfa.factors_of(user)}
 
 
@@ -477,9 +477,8 @@ class PasskeyLoginView(LoginWebAuthnView):
     """A passkey that has checked who holds it, in place of password and second factor."""
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        answer: HttpResponse = super().get(request, *args, **kwargs)
-        passkeys.assign(passkeys.Purpose.ALONE)
-        return answer
+        with passkeys.made_for(passkeys.Purpose.ALONE):
+            return cast("HttpResponse", super().get(request, *args, **kwargs))
 
     def form_invalid(self, form: forms.Form) -> HttpResponse:
         messages.error(self.request, _("That passkey was not accepted. Sign in with your password."))

@@ -32,10 +32,12 @@ class Purpose(StrEnum):
     ALONE = "alone"  # signing in without a password
 
 
-def assign(purpose: Purpose, user: User | None = None) -> None:
-    """Say what the challenge that allauth has just made is for. One that is for something already stays that."""
-    state = auth.get_state()
-    if state and "purpose" not in state:
+@contextmanager
+def made_for(purpose: Purpose, user: User | None = None) -> Iterator[None]:
+    """While allauth makes a challenge, if it does: the one there was is gone, and the new one is for this."""
+    auth.clear_state()
+    yield
+    if state := auth.get_state():
         auth.set_state({**state, "purpose": purpose, "user": user and user.pk, "begun": time.time()})
 
 
