@@ -165,7 +165,7 @@ PASSWORD_HASHERS = [
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 15}},
+    {"NAME": "profiles.account.passwords.MinimumLength", "OPTIONS": {"min_length": 15}},
     {"NAME": "profiles.account.passwords.CharacterClasses"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
@@ -175,6 +175,8 @@ LOGIN_REDIRECT_URL = "profile"
 LOGOUT_REDIRECT_URL = "account_login"
 
 ACCOUNT_FORMS = {
+    "login": "profiles.account.addresses.LoginForm",
+    "reset_password": "profiles.account.addresses.ResetPasswordForm",
     "confirm_login_code": "profiles.account.mfa_pages.EmailCodeForm",
     "change_password": "profiles.account.passwords.ChangeForm",
     "set_password": "profiles.account.passwords.ChangeForm",

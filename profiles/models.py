@@ -16,7 +16,6 @@ from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
 from django.urls import reverse
@@ -33,7 +32,8 @@ from oauth2_provider.models import (
     TokenChecksumField,
 )
 
-from . import credentials, rights
+from . import credentials, rights, spelling
+from .fields import AddressField, FoldedNameField, NameField, PhoneNumberField
 
 
 def new_uid() -> str:
@@ -49,11 +49,27 @@ def validate_rights(value: object) -> None:
         raise ValidationError(_("No such right: %(names)s."), params={"names": ", ".join(unknown)})
 
 
-class Company(models.Model):
+class Named(models.Model):
+    """Something with a `name`, by which it is searched and ordered without regard to case, on every database alike."""
+
+    # Folding can make three letters of one.
+    name_folded = FoldedNameField(max_length=450, editable=False, default="", db_default="")
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        fields = kwargs.get("update_fields")
+        if fields is not None and "name" in fields:
+            kwargs["update_fields"] = {*fields, "name_folded"}
+        super().save(*args, **kwargs)
+
+
+class Company(Named):
     """The tenant a user belongs to."""
 
     uid = models.CharField(_("uid"), max_length=32, unique=True, default=new_uid, editable=False)
-    name = models.CharField(_("name"), max_length=150, unique=True)
+    name = NameField(_("name"), max_length=150, unique=True)
     require_mfa = models.BooleanField(
         _("multi-factor authentication required"),
         default=False,
@@ -69,11 +85,11 @@ class Company(models.Model):
         return self.name
 
 
-class AccessProfile(models.Model):
+class AccessProfile(Named):
     """A named set of rights that an administrator gives to users."""
 
     uid = models.CharField(_("uid"), max_length=32, unique=True, default=new_uid, editable=False)
-    name = models.CharField(_("name"), max_length=150, unique=True)
+    name = NameField(_("name"), max_length=150, unique=True)
     rights = models.JSONField(_("rights"), default=list, blank=True, validators=[validate_rights])
 
     class Meta:
@@ -113,28 +129,18 @@ class UserManager(BaseUserManager["User"]):
         )
 
     def get_by_natural_key(self, username: str | None) -> User:
-        return self.get(email=(username or "").lower())
+        return self.get(email=username or "")
 
 
-class User(AbstractBaseUser, PermissionsMixin):
+class User(AbstractBaseUser, PermissionsMixin, Named):
     """A person, who signs in by e-mail address."""
 
     uid = models.CharField(_("uid"), max_length=32, unique=True, default=new_uid, editable=False)
-    email = models.EmailField(_("e-mail address"), unique=True)
-    name = models.CharField(_("name"), max_length=150)
-    job_title = models.CharField(_("job title"), max_length=150, blank=True)
-    phone_number = models.CharField(
-        _("phone number"),
-        max_length=20,
-        blank=True,
-        validators=[
-            RegexValidator(
-                # \Z and ASCII digits: `$` would let a line break through, `\d` other scripts' digits.
-                r"^(\+[1-9])[0-9]{0,18}\Z",
-                _("Write the number in its international form, such as +33123456789."),
-            )
-        ],
-        help_text=_("International form, such as +33123456789."),
+    email = AddressField(_("e-mail address"), unique=True)
+    name = NameField(_("name"), max_length=150)
+    job_title = NameField(_("job title"), max_length=150, blank=True)
+    phone_number = PhoneNumberField(
+        _("phone number"), max_length=20, blank=True, help_text=_("International form, such as +33 1 23 45 67 89.")
     )
     # The stubs do not know that this label may be lazy, too.
     country = CountryField(_("country"), blank=True, blank_label=_("No country"))  # type: ignore[call-overload]
@@ -178,25 +184,32 @@ class User(AbstractBaseUser, PermissionsMixin):
     def __str__(self) -> str:
         return self.email
 
-    @classmethod
-    def normalize_username(cls, username: str) -> str:
-        return super().normalize_username(username).lower()
-
-    def clean(self) -> None:
-        super().clean()
-        self.email = self.email.lower()
-
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save all but `key_version`, which `keys` alone counts.
 
         A copy of it that was read a moment ago must not be written back: it would revive the tokens that a change
         of the key in between has ended.
         """
-        self.email = self.email.lower()
         if not self._state.adding and kwargs.get("update_fields") is None:
             loaded = {field.attname for field in self._meta.concrete_fields} - self.get_deferred_fields()
             kwargs["update_fields"] = loaded - {self._meta.pk.attname, "key_version"}
         super().save(*args, **kwargs)
+
+    @classmethod
+    def normalize_username(cls, username: str) -> str:
+        return spelling.address(username)
+
+    def set_password(self, raw_password: str | None) -> None:
+        super().set_password(raw_password and spelling.password(raw_password))
+
+    def check_password(self, raw_password: str | None) -> bool:
+        """Whether this is the password, in whichever form of Unicode it is typed.
+
+        What was stored before passwords were brought to one form is also taken exactly as it was typed then. It stays
+        so until the next change: to store it anew would end the owner's sessions in the middle of what they do.
+        """
+        password = raw_password and spelling.password(raw_password)
+        return super().check_password(password) or (password != raw_password and super().check_password(raw_password))
 
     def get_full_name(self) -> str:
         return self.name
@@ -250,7 +263,7 @@ class EmailChange(models.Model):
     """
 
     user = models.OneToOneField(User, models.CASCADE, related_name="email_change", verbose_name=_("user"))
-    email = models.EmailField(_("new e-mail address"))
+    email = AddressField(_("new e-mail address"))
     asked = models.DateTimeField(_("asked for"), default=timezone.now)
     link_digest = models.CharField(max_length=64, unique=True)
     state_digest = models.CharField(max_length=64)

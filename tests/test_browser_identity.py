@@ -11,6 +11,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from .browser import DARK, LIGHT, NARROW, WIDE, Visit, assert_no_axe_violations, assert_no_sideways_scroll
+from .server import DEMO_PASSWORD
 
 pytestmark = pytest.mark.browser
 
@@ -38,6 +39,35 @@ def assert_clean(page: Page) -> None:
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         assert_no_sideways_scroll(page)
         assert_no_axe_violations(page)
+
+
+def test_an_address_in_letters_of_ones_language_is_one_address(visit):  # security 79
+    """Chromium sends the domain in ASCII from a field for e-mail addresses, others send it as it was typed."""
+    person = visit()
+    page = person.open("/profile/email/")
+    name = uuid.uuid4().hex[:12]
+    typed, stored = f"{name}@bücher.example", f"{name}@xn--bcher-kva.example"
+    page.get_by_label("New e-mail address").fill(typed)
+    page.get_by_role("button", name="Change Email", exact=True).click()
+    page.wait_for_url("**/profile/")
+    page.goto(link_sent_to(person, stored))
+    page.get_by_role("button", name="Confirm the address").click()
+    page.wait_for_url("**/accounts/login/")
+    for login in (typed, stored):
+        page = visit(session="").open("/accounts/login/")
+        page.get_by_label("Email").fill(login)
+        page.get_by_label("Password", exact=True).fill(DEMO_PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url("**/profile/")
+        expect(page.locator("#about")).to_contain_text(stored)
+
+
+def test_a_phone_number_is_taken_as_a_phone_fills_it_in(visit):
+    page = visit().open("/profile/edit/")
+    page.get_by_label("Phone number").fill("+33 1 23 45 67 89")
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_url("**/profile/")
+    expect(page.locator("#about")).to_contain_text("+33123456789")
 
 
 @with_and_without_script

@@ -21,7 +21,7 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
-from .. import invitations, notices
+from .. import invitations, notices, spelling
 from ..http import client_address, origin_of
 from ..models import AccountEvent, User
 from . import activity, details, mfa
@@ -41,6 +41,10 @@ class AuthenticationBackend(AllauthBackend):
         user = User.objects.with_all().filter(pk=user_id).first()
         return user if user and self.user_can_authenticate(user) else None
 
+    def _mitigate_timing_attack(self, password: str) -> None:
+        """For an address without an account: as long as checking takes, which is twice for some forms of a password."""
+        User().check_password(password)
+
 
 class AccountAdapter(DefaultAccountAdapter):
     error_messages: ClassVar[dict[str, Any]] = {
@@ -54,6 +58,11 @@ class AccountAdapter(DefaultAccountAdapter):
         """Nobody signs up: administrators make the accounts."""
         return False
 
+    def clean_password(self, password: str, user: User | None = None) -> str:
+        """The rules are for the password that is stored, not for another form of it."""
+        checked: str = super().clean_password(spelling.password(password), user)
+        return checked
+
     def set_password(self, user: User, password: str) -> None:
         """Save the password alone: the rest of `user` may have changed since it was read, such as `is_active`."""
         user.set_password(password)
@@ -65,7 +74,7 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
         """A wrong password for an account there is; whoever has none needs no warning."""
-        owner = User.objects.filter(email=str(credentials.get("email", "")).lower()).first()
+        owner = User.objects.filter(email=str(credentials.get("email", ""))).first()
         if owner:
             activity.record(AccountEvent.Action.SIGN_IN_FAILED, owner=owner, origin=origin_of(request))
 
@@ -75,7 +84,7 @@ class AccountAdapter(DefaultAccountAdapter):
         A link that sets a password leaves later: neither the time nor an error may tell whether there is an account.
         Other mails go to who has proven the password, and they are told when theirs cannot be sent.
         """
-        owner = User.objects.filter(email=email.lower()).first()
+        owner = User.objects.filter(email=email).first()
         with translation.override((owner and details.language_of(owner)) or translation.get_language()):
             if template_prefix != SENT_LATER:
                 super().send_mail(template_prefix, email, context)

@@ -26,6 +26,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import sensitive_variables
 
 from .. import credentials, invitations, reauthentication
+from ..fields import AddressFormField
 from ..http import Origin, UserRequest, client_address, origin_of, user_agent
 from ..models import AccountEvent, EmailChange, Event, User
 from ..views import page
@@ -123,7 +124,7 @@ def confirm(*, link: str, address: str | None, agent: str) -> None:
 
 
 class EmailForm(forms.Form):
-    email = forms.EmailField(
+    email = AddressFormField(
         label=gettext_lazy("New e-mail address"),
         max_length=ADDRESS_LENGTH,
         error_messages={
@@ -138,9 +139,7 @@ class EmailForm(forms.Form):
         self.request = request
 
     def clean_email(self) -> str:
-        email = str(self.cleaned_data["email"]).lower()
-        if len(email) > ADDRESS_LENGTH:  # lower case can be longer
-            raise ValidationError(_("This address is too long."))
+        email: str = self.cleaned_data["email"]
         if email == self.request.user.email:
             raise ValidationError(_("This is your e-mail address already."))
         # Each try counts, so that nobody asks after one address after the other.

@@ -34,6 +34,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from .. import reauthentication
+from ..fields import NameFormField
 from ..http import UserRequest, origin_of
 from ..reauthentication import TOTP_SECRET
 from ..views import page
@@ -126,10 +127,17 @@ class _Answer:
             super().full_clean()  # type: ignore[misc]
 
 
+class PasskeyNameField(NameFormField):
+    """One line, also where it was several."""
+
+    def to_python(self, value: Any) -> Any:
+        return super().to_python(" ".join(str(value or "").split()))
+
+
 class PasskeyForm(_Answer, AddWebAuthnForm):
     """What the browser made of a passkey, and a name for it."""
 
-    name = forms.CharField(
+    name = PasskeyNameField(
         label=gettext_lazy("Name"),
         max_length=50,
         required=False,
@@ -140,9 +148,6 @@ class PasskeyForm(_Answer, AddWebAuthnForm):
     # Every passkey may sign in alone if it can check who holds it; there is nothing to choose.
     passwordless = None
     purpose = passkeys.Purpose.ADD
-
-    def clean_name(self) -> str:
-        return " ".join(super().clean_name().split())
 
     def clean(self) -> dict[str, Any]:
         with nonsense_refused():
@@ -176,10 +181,7 @@ class PasskeyLoginForm(_Answer, LoginWebAuthnForm):
 
 
 class NameForm(forms.Form):
-    name = forms.CharField(label=gettext_lazy("Name"), max_length=50, widget=NAME)
-
-    def clean_name(self) -> str:
-        return " ".join(self.cleaned_data["name"].split())
+    name = PasskeyNameField(label=gettext_lazy("Name"), max_length=50, widget=NAME)
 
 
 class EmailCodeForm(ConfirmLoginCodeForm):

@@ -23,10 +23,17 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 
-from .. import reauthentication
+from .. import reauthentication, spelling
 from ..http import Origin, client_address, origin_of, user_agent
 from ..models import AccountEvent, Event, User
 from . import activity, sessions
+
+
+class MinimumLength(MinimumLengthValidator):
+    """Counts characters, whichever way they are typed."""
+
+    def validate(self, password: str, user: Any = None) -> None:
+        super().validate(spelling.password(password), user)
 
 
 class CharacterClasses:
@@ -37,7 +44,7 @@ class CharacterClasses:
     def validate(self, password: str, user: User | None = None) -> None:
         classes = {
             "lower" if c.islower() else "upper" if c.isupper() else "digit" if c.isdecimal() else "other"
-            for c in password
+            for c in spelling.password(password)
         }
         if len(classes) < self.AT_LEAST:
             raise ValidationError(
@@ -73,6 +80,10 @@ class _NewPassword(Form):
         self.fields["password1"].label = _("New password")
         self.fields["password1"].help_text = rules()
         self.fields["password2"].label = _("New password, once more")
+
+    def clean_password2(self) -> str:
+        """In the form in which the adapter gives the other one, to be compared with that."""
+        return spelling.password(self.cleaned_data["password2"])
 
     def full_clean(self) -> None:
         super().full_clean()

@@ -25,6 +25,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from .. import spelling
 from ..models import Company, User
 
 if TYPE_CHECKING:
@@ -235,14 +236,17 @@ def as_address(word: str) -> str | None:
 
 def users_found_by(word: str) -> QuerySet[User]:
     """Users by uid, e-mail address (its beginning, or @ and its end), or a part of their or their company's name."""
-    lower = word.lower()
+    address = spelling.address(word)
     if as_id(word):
-        return User.objects.filter(uid=lower)
-    if lower.startswith("@"):
-        return User.objects.filter(email__endswith=lower)
-    if "@" in lower:
-        return User.objects.filter(email__startswith=lower)
-    return User.objects.filter(Q(name__icontains=word) | Q(email__startswith=lower) | Q(company__name__icontains=word))
+        return User.objects.filter(uid=word.lower())
+    if address.startswith("@"):
+        return User.objects.filter(email__endswith=address)
+    if "@" in address:
+        return User.objects.filter(email__startswith=address)
+    folded = spelling.folded(word)
+    return User.objects.filter(
+        Q(name_folded__contains=folded) | Q(email__startswith=address) | Q(company__name_folded__contains=folded)
+    )
 
 
 def pks(rows: QuerySet[Any]) -> Any:

@@ -109,10 +109,6 @@ class StaffFilter(YesNoFilter):
 class UserForm(forms.ModelForm):
     actor: User  # who fills it in
 
-    def clean_email(self) -> str:
-        # Here and not only in the model: lower case can be longer, and its length is checked after this.
-        return str(self.cleaned_data["email"]).lower()
-
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
         if self.instance == self.actor:

@@ -6,7 +6,7 @@
   const field = document.querySelector("input[autocomplete=new-password]");
   if (!list || !field) return;
 
-  // As `CharacterClasses` in profiles/account/passwords.py counts them.
+  // As `MinimumLength` and `CharacterClasses` in profiles/account/passwords.py count them.
   const classOf = (character) => {
     if (/\p{Lowercase}/u.test(character)) return "lower";
     if (/\p{Uppercase}/u.test(character)) return "upper";
@@ -21,7 +21,7 @@
   let waiting;
   const check = () => {
     const changed = rules.filter((rule) => {
-      const met = count[rule.dataset.check](field.value) >= Number(rule.dataset.least);
+      const met = count[rule.dataset.check](field.value.normalize()) >= Number(rule.dataset.least);
       if (met === rule.classList.contains("met")) return false;
       rule.classList.toggle("met", met);
       rule.querySelector("strong").hidden = !met;

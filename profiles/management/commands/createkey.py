@@ -26,7 +26,7 @@ class Command(BaseCommand):
 
     def handle(self, *, email: str, regenerate: bool, **options: Any) -> None:
         try:
-            owner = User.objects.get_by_natural_key(email.strip())
+            owner = User.objects.get_by_natural_key(email)
         except User.DoesNotExist:
             raise CommandError(f"No user has the e-mail address {email}.") from None
         if not owner.is_active:

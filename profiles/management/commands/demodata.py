@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from ... import rights
+from ... import rights, spelling
 from ...models import AccessProfile, Company, User
 
 COMPANY = "Demo Company"
@@ -72,7 +72,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         # To the letter, blanks too: whoever signs in types it so. What cannot be typed into a page is none.
-        password = os.environ.get("DEMO_PASSWORD", "")
+        password = spelling.password(os.environ.get("DEMO_PASSWORD", ""))
         if not password.strip():
             password = ""
         if not password.isprintable() or len(password) > 1000:

@@ -118,7 +118,7 @@ def _selections(which: dict[str, Any]) -> Iterator[Q]:
             raise CommandError(f"There is no company named {name}.")
         yield Q(user__company=company)
     elif email := which["owner"]:
-        owner = User.objects.filter(email__iexact=email.strip()).first()
+        owner = User.objects.filter(email=email).first()
         if owner is None:
             raise CommandError(f"No user has the e-mail address {email}.")
         yield Q(user=owner)
