@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from django.db.models import F, Model, QuerySet
+from django.db.models import Model, QuerySet
 from django.db.models.expressions import OrderBy
-from django.db.models.functions import Lower
 from django.http import HttpResponse
 
+from . import spelling
 from .bearer import ApiError
 from .errors import CompactJsonResponse
+from .fields import ByCodePoint
 
 SIZE_DEFAULT, SIZE_AT_MOST = 100, 500
 OFFSET_AT_MOST = 2**31 - 1
@@ -39,7 +40,8 @@ class Listing(Generic[M]):
 
     fields: Mapping[str, Callable[[M], object]]
     default_fields: tuple[str, ...]
-    order: Mapping[str, F | Lower]
+    order: Mapping[str, str]
+    """What a client calls it -> the column: by its code points, so that each database has the same order."""
 
     def answer(self, rows: QuerySet[M], parameters: Mapping[str, str]) -> HttpResponse:
         """The page of `rows` that the parameters ask for. Raises ApiError for a parameter that cannot be."""
@@ -84,7 +86,7 @@ class Listing(Generic[M]):
                     f"orderBy is a comma-separated list of {', '.join(self.order)}, each with - before it to descend.",
                     parameters=[field[:_QUOTE_AT_MOST]],
                 )
-            by = self.order[name]
+            by = ByCodePoint(self.order[name])
             order.setdefault(name, by.asc() if field == name else by.desc())
         return list(order.values())
 
@@ -121,7 +123,7 @@ def _filtered(rows: QuerySet[M], parameters: Mapping[str, str]) -> QuerySet[M]:
                 f"name is part of a name: at most {NAME_AT_MOST} characters, none of them NUL.",
                 parameters=[name[:_QUOTE_AT_MOST]],
             )
-        rows = rows.filter(name__icontains=name)
+        rows = rows.filter(name_folded__contains=spelling.folded(name))
     return rows
 
 

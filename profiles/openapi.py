@@ -451,7 +451,8 @@ def _parameters() -> Json:
         "uid": _query("uid", "Only the item with this uid.", {"type": "string", "pattern": f"^{UID_PATTERN}$"}),
         "name": _query(
             "name",
-            "Only items whose name contains this, in upper or lower case.",
+            "Only items whose name contains this. Upper and lower case are the same, by Unicode's default case "
+            "folding; accents count, and no character is a wildcard.",
             {"type": "string", "maxLength": NAME_AT_MOST},
         ),
         "userFields": _fields(resources.USERS.fields, resources.USERS.default_fields),
@@ -499,7 +500,8 @@ def _order_by(names: Any) -> Json:
     return {
         **_query(
             "orderBy",
-            "The fields to order by, separated by commas; with `-` before it, from high to low.",
+            "The fields to order by, separated by commas; with `-` before it, from high to low. Texts are ordered by "
+            "the code points of Unicode, names without regard to case.",
             {"type": "array", "items": {"enum": choices}, "default": ["name"]},
         ),
         "explode": False,

@@ -3,9 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from django.db.models import F
-from django.db.models.functions import Lower
-
 from . import rights
 from .listing import Listing
 from .models import AccessProfile, Company, User
@@ -41,9 +38,9 @@ PROFILE: Mapping[str, Callable[[AccessProfile], object]] = {
 USERS = Listing(
     fields=USER,
     default_fields=("company", "uid", "email", "name", "phoneNumber", "profile"),
-    order={"uid": F("uid"), "email": F("email"), "name": Lower("name"), "phoneNumber": F("phone_number")},
+    order={"uid": "uid", "email": "email", "name": "name_folded", "phoneNumber": "phone_number"},
 )
-PROFILES = Listing(fields=PROFILE, default_fields=("uid", "name"), order={"uid": F("uid"), "name": Lower("name")})
+PROFILES = Listing(fields=PROFILE, default_fields=("uid", "name"), order={"uid": "uid", "name": "name_folded"})
 
 
 def user(row: User) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from .. import rights
+from .. import rights, spelling
 from ..models import AccessProfile, Company, User
 from .base import ListAdmin, UsedByUsers
 
@@ -37,7 +37,7 @@ class WithUsers(UsedByUsers, ListAdmin):
         return super().get_queryset(request).annotate(number_of_users=number_of_users(self.user_field))
 
     def found_by(self, word: str) -> Q:
-        return Q(name__icontains=word) | Q(uid=word.lower())
+        return Q(name_folded__contains=spelling.folded(word)) | Q(uid=word.lower())
 
     @admin.display(description=_("users"), ordering="number_of_users")
     def users(self, obj: Any) -> SafeString:
@@ -112,6 +112,15 @@ class StaffGroupAdmin(GroupAdmin):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return False
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Each word is part of the name. SQLite is not asked, as it knows no case beyond ASCII; groups are few."""
+        words = spelling.folded(search_term).split()
+        names = Group.objects.values_list("pk", "name") if words else ()
+        found = [pk for pk, name in names if all(word in spelling.folded(name) for word in words)]
+        return (queryset.filter(pk__in=found) if words else queryset), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.is_superuser
