@@ -14,12 +14,11 @@ from . import docs as documentation
 from . import openapi as specification
 from . import resources
 from .account import pictures
-from .bearer import METHODS, ApiRequest, _insufficient, bearer, public
+from .bearer import METHODS, ApiError, ApiRequest, bearer, public
 from .errors import CompactJsonResponse
 from .metadata import CACHEABLE
 from .models import AccessProfile, User
-
-VIEW_USERS = "accountNetwork.users.view"
+from .rights import VIEW_USERS
 
 # No middleware sets a language for the API, so a thread has that of the page which it answered before.
 in_english = partial(translation.override, "en")
@@ -65,18 +64,22 @@ def users_picture(request: HttpRequest, uid: str, size: str) -> HttpResponse:
     """The picture of a user of the owner's company.
 
     The one address of the API that a browser's session opens too, because pages show the picture, and a browser sends
-    no token for that. It only reads.
+    no token for that. It only reads, and both see the same: a token has its scope, a session all that its user may do.
     """
 
     @bearer()
     def by_token(request: ApiRequest) -> HttpResponse:
-        if uid != request.user.uid and VIEW_USERS not in request.auth.rights:
-            raise _insufficient(VIEW_USERS)
-        return pictures.answer(request, viewer=request.user, uid=uid, size=size)
+        return pictures.answer(request, viewer=request.user, rights=request.auth.rights, uid=uid, size=size)
 
-    by_session = "HTTP_AUTHORIZATION" not in request.META and request.method in METHODS
-    viewer = sessions.user_of(request) if by_session else None
-    response = pictures.answer(request, viewer=viewer, uid=uid, size=size) if viewer else by_token(request)
+    def by_session(viewer: User) -> HttpResponse:
+        try:
+            return pictures.answer(request, viewer=viewer, rights=viewer.rights, uid=uid, size=size)
+        except ApiError as refused:
+            return refused.response
+
+    may_be_session = "HTTP_AUTHORIZATION" not in request.META and request.method in METHODS
+    viewer = sessions.user_of(request) if may_be_session else None
+    response = by_session(viewer) if viewer else by_token(request)
     if "ETag" in response.headers:
         # Kept by the browser alone, and asked for again each time: whoever may see it no more sees it no more.
         response.headers["Cache-Control"] = "private, no-cache"

@@ -109,7 +109,7 @@ def _authenticated(request: HttpRequest, right: str | None) -> ApiRequest:
         logger.warning("token refused: path=%s address=%s", request.path, client_address(request) or "-")
         raise _invalid()
     if right is not None and right not in token.rights:
-        raise _insufficient(right)
+        raise insufficient(right)
     allowed = cast("ApiRequest", request)
     allowed.user = token.owner
     allowed.auth = token
@@ -194,8 +194,8 @@ def _invalid() -> ApiError:
     )
 
 
-def _insufficient(right: str) -> ApiError:
-    description = "The token does not carry the right that this address needs."
+def insufficient(right: str) -> ApiError:
+    description = "The right that this address needs is missing."
     return ApiError(
         403,
         "right.missing",

@@ -348,8 +348,9 @@ def _picture() -> Json:
         "getUserPicture",
         "A user's picture",
         "Your own with any live token, that of another user of your company with the right "
-        "`accountNetwork.users.view`. Send the `ETag` of the picture that you have as `If-None-Match`. This address "
-        "alone can also be opened by the session of a signed-in browser.",
+        f"`{rights.VIEW_USERS}`. Send the `ETag` of the picture that you have as `If-None-Match`. "
+        "This address alone can also be opened by the session of a signed-in browser, which sees what a token of its "
+        "user would.",
         {
             "description": "The picture.",
             "headers": _PICTURE_HEADERS,

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 # Scope of a token that was asked for without one: all that the owner's profile allows, read at each request.
 INHERIT = "inherit"
+VIEW_USERS = "accountNetwork.users.view"
 
 # Group -> right -> what it lets its holder do.
 CATALOGUE: Mapping[str, Mapping[str, _StrPromise]] = MappingProxyType(
     {
         gettext_noop("Account network"): {
-            "accountNetwork.users.view": _("View users"),
+            VIEW_USERS: _("View users"),
             "accountNetwork.partners.view": _("View partners"),
             "accountNetwork.partners.create": _("Create partners"),
             "accountNetwork.profiles.view": _("View access profiles"),

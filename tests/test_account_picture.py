@@ -266,6 +266,62 @@ def test_a_token_sees_its_owners_and_with_the_right_the_companys(pictured, other
     assert get(address(pictured), make_token(make_key(pictured))).status_code == 200  # their own
 
 
+SEEN = {
+    # by whom: with the right, without it
+    "own": (200, 200),
+    "colleague": (200, 403),
+    "other company": (404, 403),
+    "no such user": (404, 403),
+    "no uid": (404, 403),
+}
+
+
+@pytest.mark.parametrize("whose", SEEN)
+@pytest.mark.parametrize("has_right", [True, False])
+def test_one_rule_decides_by_session_and_by_token(whose, has_right, pictured, other_user, stranger, access_profile):
+    """Security 81: whose picture, with the right to view users or without it."""
+    for each in (other_user, stranger):
+        assert upload(sign_in(Client(), each), picture()).status_code == 302
+    if not has_right:
+        access_profile.rights = ["entities.systems.view"]
+        access_profile.save()
+    uid = {
+        "own": pictured.uid,
+        "colleague": other_user.uid,
+        "other company": stranger.uid,
+        "no such user": "0" * 32,
+        "no uid": "%00",
+    }[whose]
+    path = ADDRESS.format(uid=uid, size="icon")
+    expected = SEEN[whose][0 if has_right else 1]
+    pair = make_key(pictured)
+    by_session, by_token = sign_in(Client(), pictured).get(path), get(path, make_token(pair))
+    assert (by_session.status_code, by_token.status_code) == (expected, expected)
+    if expected != 200:
+        assert by_session.content == by_token.content
+        check_answer(by_session, ADDRESS)
+        assert "ETag" not in by_session.headers
+    # A token for less is as one without the right.
+    assert get(path, make_token(pair, "entities.systems.view")).status_code == SEEN[whose][1]
+
+
+def test_who_has_no_company_sees_nobody_elses_by_either_way(pictured, other_user, stranger):
+    User.objects.update(company=None)
+    for path in (address(pictured), address(stranger)):
+        assert_api_error(sign_in(Client(), other_user).get(path), 404, "resource.unknown")
+    assert_api_error(get(address(pictured), make_token(make_key(other_user))), 404, "resource.unknown")
+
+
+def test_a_right_that_is_taken_away_is_gone_at_the_next_picture(pictured, other_user, access_profile):
+    client = sign_in(Client(), other_user)
+    etag = client.get(address(pictured)).headers["ETag"]
+    access_profile.rights = []
+    access_profile.save()
+    assert client.get(address(pictured), headers={"If-None-Match": etag}).status_code == 403
+    User.objects.filter(pk=other_user.pk).update(is_active=False)
+    assert client.get(address(pictured)).status_code == 401
+
+
 def test_a_session_does_not_help_a_token_that_is_none(pictured, signed_in):
     response = signed_in.get(address(pictured), headers={"Authorization": "Bearer nonsense"})
     assert_api_error(response, 401, "token.invalid")

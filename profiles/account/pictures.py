@@ -12,6 +12,7 @@ import re
 import secrets
 import warnings
 import zipfile
+from collections.abc import Collection
 from functools import partial
 from io import BytesIO
 from pathlib import PurePosixPath
@@ -32,10 +33,12 @@ from django.utils.translation import gettext_lazy
 from PIL import Image, ImageOps
 
 from .. import errors, reauthentication
+from ..bearer import insufficient
 from ..http import UserRequest
 from ..listing import UID_PATTERN
 from ..models import User
 from ..resources import PICTURE_SIZES
+from ..rights import VIEW_USERS
 from ..views import page
 
 logger = logging.getLogger(__name__)
@@ -177,15 +180,25 @@ def remove_files(name: str) -> None:
 # --- Giving out -------------------------------------------------------------------------------------------
 
 
-def answer(request: HttpRequest, *, viewer: User, uid: str, size: str) -> HttpResponse:
-    """The picture of the viewer or of somebody of the same company, for whoever may see that; else 404."""
-    target: User | None = viewer
+def seen_by(viewer: User, rights: Collection[str], uid: str) -> User | None:
+    """Whose picture the viewer may see: their own, and with the right to view users those of their company.
+
+    Without the right every other uid is refused alike, whether there is such a user or not. Raises ApiError.
+    """
+    if uid == viewer.uid:
+        return viewer
+    if not viewer.company_id:  # alone, not one of all who have no company
+        return None
+    if VIEW_USERS not in rights:
+        raise insufficient(VIEW_USERS)
     if not _is_uid(uid):  # PostgreSQL takes no NUL, not even to look for it
-        target = None
-    elif uid != viewer.uid:
-        # Who has no company is alone, not one of all who have none.
-        colleagues = User.objects.filter(company_id=viewer.company_id) if viewer.company_id else User.objects.none()
-        target = colleagues.only("picture").filter(uid=uid).first()
+        return None
+    return User.objects.filter(company_id=viewer.company_id, uid=uid).only("picture").first()
+
+
+def answer(request: HttpRequest, *, viewer: User, rights: Collection[str], uid: str, size: str) -> HttpResponse:
+    """The picture, or 404. Raises ApiError for whoever may not see it."""
+    target = seen_by(viewer, rights, uid)
     if target is None or not target.picture.name or size not in PICTURE_SIZES:
         return errors.not_found()
     path = PurePosixPath(_name(target.picture.name, size))
