@@ -14,7 +14,7 @@ from django.contrib import admin
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
-from PIL import Image
+from PIL import Image, ImageCms
 
 from profiles.models import Company, User
 
@@ -214,6 +214,144 @@ def test_what_fails_half_way_leaves_no_files(pictured, signed_in, media, monkeyp
     with pytest.raises(ZeroDivisionError):
         upload(signed_in, picture())
     assert set(media.iterdir()) == before
+
+
+# --- Its colours ------------------------------------------------------------------------------------------
+
+Numbers = tuple[float, float, float]
+D50 = (0.9642, 1.0, 0.8249)
+DISPLAY_P3 = {
+    b"rXYZ": (0.51512, 0.24120, -0.00105),
+    b"gXYZ": (0.29198, 0.69225, 0.04189),
+    b"bXYZ": (0.15710, 0.06657, 0.78407),
+}
+SRGB = {
+    b"rXYZ": (0.43607, 0.22249, 0.01392),
+    b"gXYZ": (0.38515, 0.71687, 0.09708),
+    b"bXYZ": (0.14307, 0.06061, 0.71410),
+}
+SWAPPED = {b"rXYZ": SRGB[b"bXYZ"], b"gXYZ": SRGB[b"gXYZ"], b"bXYZ": SRGB[b"rXYZ"]}
+SRGB_CURVE = struct.pack(
+    ">4sIHH5i", b"para", 0, 3, 0, *(round(n * 65536) for n in (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045))
+)
+STRAIGHT = struct.pack(">4sII", b"curv", 0, 0)
+
+
+def xyz(*numbers: float) -> bytes:
+    return struct.pack(">4sI3i", b"XYZ ", 0, *(round(number * 65536) for number in numbers))
+
+
+def profile(space: bytes, tags: dict[bytes, bytes], *, kind: bytes = b"mntr", pcs: bytes = b"XYZ ") -> bytes:
+    """A colour profile (ICC.1:2022 section 7)."""
+    table, body = struct.pack(">I", len(tags)), b""
+    start = 128 + 4 + 12 * len(tags)
+    for name, data in tags.items():
+        table += struct.pack(">4sII", name, start + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    head = struct.pack(">I4sI4s4s4s12s4s", start + len(body), b"", 0x04300000, kind, space, pcs, b"", b"acsp")
+    return head.ljust(68, b"\0") + xyz(*D50)[8:] + bytes(48) + table + body
+
+
+def of_rgb(primaries: dict[bytes, Numbers]) -> bytes:
+    tags = {name: xyz(*numbers) for name, numbers in primaries.items()}
+    curves = dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), SRGB_CURVE)
+    return profile(b"RGB ", {b"wtpt": xyz(*D50), **tags, **curves})
+
+
+def table(inputs: int, points: int, *, kind: bytes = b"mft1", colour: bytes = b"\x80\x4e\xb2", entries: int) -> bytes:
+    """A table of colours that all are this one, in L*a*b*; by itself a green."""
+    straight = bytes(range(256))
+    matrix = struct.pack(">9i", *(65536 if n % 4 == 0 else 0 for n in range(9)))
+    head = struct.pack(">4sIBBBx", kind, 0, inputs, 3, points)
+    return head + matrix + straight * inputs + colour * entries + straight * 3
+
+
+GREY = profile(b"GRAY", {b"wtpt": xyz(*D50), b"kTRC": STRAIGHT})
+PRINT = profile(b"CMYK", {b"A2B0": table(4, 2, entries=16)}, kind=b"prtr", pcs=b"Lab ")
+COLOUR = (200, 100, 50)
+
+
+def kept_colour(client: Client, user: User, image: Image.Image, kind: str, icc: bytes) -> tuple[int, ...]:
+    file = BytesIO()
+    image.save(file, kind, icc_profile=icc, **({"quality": 100} if kind != "PNG" else {}))
+    assert upload(client, file.getvalue()).status_code == 302
+    kept = Image.open(BytesIO(client.get(address(user)).content))
+    assert "icc_profile" not in kept.info
+    pixel = kept.getpixel((4, 4))
+    assert isinstance(pixel, tuple)
+    return pixel
+
+
+def is_about(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+    return len(found) == len(expected) and all(abs(a - b) <= 4 for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize(
+    ("icc", "expected"),
+    [
+        (of_rgb(SRGB), (200, 100, 100)),
+        (of_rgb(SWAPPED), (100, 100, 200)),
+        (of_rgb(DISPLAY_P3), (215, 93, 97)),
+    ],
+    ids=["sRGB", "channels swapped", "Display P3"],
+)
+def test_colours_are_those_of_the_profile(kind, icc, expected, user, signed_in):  # security 81
+    image = Image.new("RGB", (9, 9), (200, 100, 100))
+    assert is_about(kept_colour(signed_in, user, image, kind, icc), expected)
+
+
+def test_colours_of_a_print_a_grey_and_a_palette_are_too(user, signed_in):
+    cyan = Image.new("CMYK", (9, 9), (255, 0, 0, 0))
+    red, green, blue = kept_colour(signed_in, user, cyan, "JPEG", PRINT)
+    assert green > red + 40 > blue
+    assert is_about(kept_colour(signed_in, user, Image.new("L", (9, 9), 128), "PNG", GREY), (188, 188, 188))
+    assert is_about(kept_colour(signed_in, user, Image.new("L", (9, 9), 128), "JPEG", GREY), (188, 188, 188))
+    deep = Image.new("I;16", (9, 9), 0x8080)
+    assert is_about(kept_colour(signed_in, user, deep, "PNG", GREY), (188, 188, 188))
+    few = Image.new("RGB", (9, 9), COLOUR).convert("P", palette=Image.Palette.ADAPTIVE)
+    assert is_about(kept_colour(signed_in, user, few, "PNG", of_rgb(SWAPPED)), (50, 100, 200))
+
+
+def test_transparency_outlives_the_profile(user, signed_in):
+    image = Image.new("RGBA", (9, 9), (*COLOUR, 77))
+    assert is_about(kept_colour(signed_in, user, image, "PNG", of_rgb(SWAPPED)), (50, 100, 200, 77))
+    grey = Image.new("LA", (9, 9), (128, 77))
+    assert is_about(kept_colour(signed_in, user, grey, "PNG", GREY), (188, 188, 188, 77))
+
+
+USELESS = {
+    "no profile": b"profile",
+    "cut short": of_rgb(SWAPPED)[:200],
+    "without its end": of_rgb(SWAPPED)[:-40],
+    "of a print": PRINT,
+    "of greys": GREY,
+    "of no colours": profile(b"Lab ", {}, pcs=b"Lab "),
+    "empty": profile(b"RGB ", {}),
+    "a link": profile(b"RGB ", {b"A2B0": table(3, 2, entries=8)}, kind=b"link", pcs=b"RGB "),
+    "very many tags": of_rgb(SWAPPED)[:128] + b"\xff" * 400,
+}
+
+
+@pytest.mark.parametrize("what", USELESS)
+def test_a_profile_that_is_none_for_this_picture_does_no_harm(what, user, signed_in):
+    image = Image.new("RGB", (9, 9), COLOUR)
+    assert is_about(kept_colour(signed_in, user, image, "PNG", USELESS[what]), COLOUR)
+
+
+def long_table(*, kind: bytes) -> bytes:
+    """It says that it has 255 points on each side, which are 50 million numbers; and has eight."""
+    if kind in (b"mft1", b"mft2"):
+        return table(3, 255, kind=kind, entries=8)
+    head = struct.pack(">4sIBBxx5I", kind, 0, 3, 3, 32, 32, 32, 32, 32)
+    return head + bytes([255] * 3 + [0] * 13) + b"\2\0\0\0" + bytes(48)
+
+
+@pytest.mark.parametrize("kind", [b"mft1", b"mft2", b"mAB ", b"mpet", b"what"])
+def test_a_profile_that_asks_for_more_than_it_is_is_not_worked_with(kind, user, signed_in, monkeypatch):
+    monkeypatch.setattr(ImageCms, "buildTransform", lambda *_: pytest.fail("room was made for it"))
+    icc = profile(b"RGB ", {b"A2B0": long_table(kind=kind)}, pcs=b"Lab ")
+    assert is_about(kept_colour(signed_in, user, Image.new("RGB", (9, 9), COLOUR), "PNG", icc), COLOUR)
 
 
 # --- Who sees it ------------------------------------------------------------------------------------------

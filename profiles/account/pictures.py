@@ -40,6 +40,7 @@ from ..models import User
 from ..resources import PICTURE_SIZES
 from ..rights import VIEW_USERS
 from ..views import page
+from . import colours
 
 logger = logging.getLogger(__name__)
 
@@ -124,12 +125,12 @@ def read(data: bytes) -> tuple[str, dict[str, bytes]]:
 
 
 def _only_pixels(image: Image.Image, *, transparency: bool) -> Image.Image:
-    """The picture the right way up, with no metadata of any kind."""
+    """The picture the right way up, in the colours of all screens, with no metadata of any kind."""
     upright = ImageOps.exif_transpose(image)
     if upright.mode == "I;16":  # a grey of 16 bits, which Pillow would cut off at the brightest of 8
         upright = upright.point(lambda value: value * (1 / 257)).convert("L")
     mode = "RGBA" if transparency and upright.has_transparency_data else "RGB"
-    converted = upright.convert(mode)
+    converted = colours.in_srgb(upright, image.info.get("icc_profile"), mode)
     return Image.frombytes(mode, converted.size, converted.tobytes())
 
 
