@@ -134,7 +134,7 @@ def test_a_missing_demo_user_comes_back():
 @pytest.mark.parametrize("wrong", ["x" * 5000, "two\nlines", "a tab\t", "bell\a", "no UTF-8 \udcff"])
 def test_a_password_that_is_none_is_refused(wrong, monkeypatch):
     monkeypatch.setenv("DEMO_PASSWORD", wrong)
-    with pytest.raises(CommandError, match="^DEMO_PASSWORD must be one line of printable text"):
+    with pytest.raises(CommandError, match=r"^DEMO_PASSWORD must be one line of printable text"):
         demodata()
 
 

@@ -10,7 +10,7 @@ def without_a_log(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('profiles', '0003_pending_email'),
+        ('profiles', '0006_one_form_of_text'),
     ]
 
     operations = [
