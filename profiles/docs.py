@@ -143,8 +143,10 @@ def _parameters(document: Json, operation: Json) -> Iterator[Parameter]:
             description=_text(parameter["description"]),
             values=_text(_values(parameter["schema"])),
         )
-    form = operation.get("requestBody", {}).get("content", {}).get(openapi.FORM, {}).get("schema", {})
-    for name, schema in form.get("properties", {}).items():
+    if "requestBody" not in operation:
+        return
+    form = _at(document, operation["requestBody"]["content"][openapi.FORM]["schema"]["$ref"])
+    for name, schema in form["properties"].items():
         yield Parameter(
             name=name,
             where="in the form",
@@ -159,15 +161,12 @@ def _values(schema: Json) -> str:
     said = []
     if "minimum" in schema:
         said.append(f"A number from {schema['minimum']} to {schema['maximum']}.")
-    if "items" in schema:
-        said.append("Of " + ", ".join(f"`{value}`" for value in schema["items"]["enum"]) + ".")
     if "enum" in schema:
         said.append("Of " + ", ".join(f"`{value}`" for value in schema["enum"]) + ".")
     if "maxLength" in schema:
         said.append(f"At most {schema['maxLength']} characters.")
     if "default" in schema:
-        default = schema["default"]
-        said.append(f"Default: `{','.join(default) if isinstance(default, list) else default}`.")
+        said.append(f"Default: `{schema['default']}`.")
     return " ".join(said)
 
 
