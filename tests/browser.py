@@ -297,6 +297,14 @@ class Held:
         for route in self._routes:
             route.continue_()
 
+    def answer(self, status: int, body: str) -> None:
+        """In the place of the server; with status 0 the connection is lost."""
+        for route in self._routes:
+            if status:
+                route.fulfill(status=status, content_type="text/html", body=body)
+            else:
+                route.abort("connectionreset")
+
 
 def go_back(page: Page) -> bool:
     """One page back. False if that is the answer to a form, and Chromium asks whether to send it again."""

@@ -10,7 +10,7 @@
 
   // --- The dialog ------------------------------------------------------------------------------------------
 
-  let opener = null;
+  let opener = null; // where the focus goes when the dialog is closed, unless an answer moved it on
 
   // A typed password must not wait in a closed dialog. But htmx needs the form that it sent until its answer is here: an
   // answer with a new secret must not be lost because somebody pressed Escape meanwhile.
@@ -19,17 +19,19 @@
   };
   document.addEventListener("htmx:afterRequest", () => setTimeout(clear));
 
+  // The browser tells of the closing a moment later: an answer, or the next prompt, may have come in between.
   dialog.addEventListener("close", () => {
+    if (dialog.open) return;
     clear();
     dialog.querySelector("[data-failure]").textContent = "";
-    if (dialog.returnValue === "done") return;
-    (opener?.isConnected ? opener : heading()).focus();
+    if (opener) (opener.isConnected ? opener : heading()).focus();
+    opener = null;
   });
 
   document.addEventListener("click", (event) => {
     if (!event.target.closest?.("dialog [data-close-dialog]")) return;
     event.preventDefault();
-    dialog.close("");
+    dialog.close();
   });
 
   // Enter in the password field of a prompt goes to its button and does nothing else; pressed again, it confirms.
@@ -51,12 +53,15 @@
         body.querySelector("[aria-invalid=true], [autofocus]").focus();
         return;
       }
-      if (requestConfig.elt.closest("dialog") || !requestConfig.elt.isConnected) return; // closed meanwhile
+      if (!requestConfig.elt.isConnected) { // the form that was in it: closed meanwhile, and not opened again for this
+        window.tellFailure?.(dialog.dataset.unconfirmed);
+        return;
+      }
       opener = requestConfig.triggeringEvent?.submitter ?? document.activeElement;
-      dialog.returnValue = "";
       dialog.showModal();
     } else if (target.id === "api-key") {
-      if (dialog.open) dialog.close("done");
+      opener = null;
+      if (dialog.open) dialog.close();
       upgrade();
       (section().querySelector("[autofocus]") ?? heading()).focus();
       const said = [...section().querySelectorAll("[data-announce]")].map((element) => element.textContent.trim()).join(" ");

@@ -36,11 +36,12 @@
   const failure = document.getElementById("failure");
   const regions = () => document.querySelectorAll("[data-failure]");
   const hush = () => regions().forEach((region) => { region.textContent = ""; });
-  const tell = (kind) => {
+  const tell = (text) => {
     hush();
     // What lies behind an open dialog can be neither seen nor heard.
-    say(document.querySelector("dialog[open] [data-failure]") ?? failure, failure.dataset[kind]);
+    say(document.querySelector("dialog[open] [data-failure]") ?? failure, text);
   };
+  window.tellFailure = tell;
 
   // --- Requests by htmx ------------------------------------------------------------------------------------
 
@@ -65,18 +66,18 @@
     if (held.focused && held.button.isConnected && [document.body, null].includes(document.activeElement)) held.button.focus();
   });
 
-  document.addEventListener("htmx:sendError", () => tell("network"));
-  document.addEventListener("htmx:timeout", () => tell("network"));
-  document.addEventListener("htmx:swapError", () => tell("server"));
+  document.addEventListener("htmx:sendError", () => tell(failure.dataset.network));
+  document.addEventListener("htmx:timeout", () => tell(failure.dataset.network));
+  document.addEventListener("htmx:swapError", () => tell(failure.dataset.server));
   document.addEventListener("htmx:responseError", (event) => {
-    tell(event.detail.xhr.status < 500 ? "refused" : "server");
+    tell(event.detail.xhr.status < 500 ? failure.dataset.refused : failure.dataset.server);
   });
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { detail } = event;
     // A whole page where a part was asked for: some proxy's, not ours.
     if (detail.shouldSwap && /^\s*<(!doctype|html)/i.test(detail.serverResponse)) {
       detail.shouldSwap = false;
-      tell("server");
+      tell(failure.dataset.server);
     }
   });
 })();
