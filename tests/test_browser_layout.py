@@ -155,6 +155,61 @@ def test_whatever_can_be_pressed_is_large_enough_for_a_finger(visit, width):  # 
     assert [it for it in sizes(page) if it[1] < 43.5 or it[2] < 43.5] == []
 
 
+@pytest.mark.parametrize("locale", ["en-GB", "fr-FR"])
+@pytest.mark.parametrize("scheme", [LIGHT, DARK])
+def test_the_menu_is_in_the_top_right_corner_of_the_window(visit, locale, scheme):
+    """At every width, and opens below its icon; the text of the page stays in the middle."""
+    page = visit(scheme=scheme, locale=locale).open()
+    button = page.get_by_role("button", name="Menu", exact=True)
+    for width in (NARROW, PHONE, 768, WIDE, 1920, 3840):
+        page.set_viewport_size({"width": width, "height": 700})
+        button.click()
+        page.locator("#menu").wait_for()
+        window, icon, menu, bar, main = page.evaluate(
+            """() => [
+              {right: document.documentElement.clientWidth},
+              ...[".menu-button", "#menu", ".bar", "main"]
+                .map((it) => document.querySelector(it).getBoundingClientRect().toJSON()),
+            ]"""
+        )
+        assert (bar["left"], bar["right"], bar["top"]) == (0, window["right"], 0)
+        assert 8 <= window["right"] - icon["right"] <= 24, width
+        assert icon["top"] <= 24
+        assert menu["right"] == pytest.approx(icon["right"])
+        assert menu["left"] >= 8
+        assert menu["width"] <= 420
+        assert 0 < menu["top"] - icon["bottom"] <= 24
+        assert (main["left"] + main["right"]) / 2 == pytest.approx(window["right"] / 2, abs=1)
+        assert_no_sideways_scroll(page)
+        page.keyboard.press("Escape")
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_the_menu_button_says_whether_the_menu_is_open(visit, script):  # page 1
+    """The browser says it of a button with `popovertarget`, to assistive technology and to nobody else."""
+    person = visit(script=script)
+    page = person.open()
+    devtools = person.context.new_cdp_session(page)
+
+    def is_expanded() -> bool:
+        [button] = [
+            node
+            for node in devtools.send("Accessibility.getFullAXTree")["nodes"]
+            if (node["role"]["value"], node.get("name", {}).get("value")) == ("button", "Menu")
+        ]
+        [expanded] = [its["value"]["value"] for its in button["properties"] if its["name"] == "expanded"]
+        return bool(expanded)
+
+    assert not is_expanded()
+    page.get_by_role("button", name="Menu", exact=True).press("Enter")
+    page.get_by_role("link", name="My Profile", exact=True).wait_for()
+    assert is_expanded()
+    page.keyboard.press("Escape")
+    page.locator("#menu").wait_for(state="hidden")
+    assert not is_expanded()
+    assert focused(page) == "Menu"
+
+
 def test_delete_stands_apart_from_regenerate(visit):  # page 22
     person = visit(width=NARROW)
     person.make_key()
