@@ -22,6 +22,7 @@ from .browser import (
     open_dialog,
 )
 from .server import DEMO_PASSWORD
+from .valid_html import assert_valid
 
 pytestmark = pytest.mark.browser
 
@@ -172,6 +173,7 @@ def assert_clean(page: Page) -> None:
         page.wait_for_function("() => document.getAnimations().every((it) => it.playState === 'finished')")
         assert_no_sideways_scroll(page)
         assert_no_axe_violations(page)
+    assert_valid(page.content())
 
 
 @pytest.mark.parametrize("state", STATES)

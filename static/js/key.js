@@ -15,7 +15,10 @@
   // A typed password must not wait in a closed dialog. But htmx needs the form that it sent until its answer is here: an
   // answer with a new secret must not be lost because somebody pressed Escape meanwhile.
   const clear = () => {
-    if (!dialog.open && !body.querySelector("[aria-busy=true]")) body.replaceChildren();
+    if (dialog.open || body.querySelector("[aria-busy=true]")) return;
+    body.replaceChildren();
+    dialog.removeAttribute("aria-labelledby");
+    dialog.removeAttribute("aria-describedby");
   };
   document.addEventListener("htmx:afterRequest", () => setTimeout(clear));
 
@@ -58,6 +61,8 @@
         return;
       }
       opener = requestConfig.triggeringEvent?.submitter ?? document.activeElement;
+      dialog.setAttribute("aria-labelledby", "confirm-title");
+      dialog.setAttribute("aria-describedby", "confirm-text");
       dialog.showModal();
     } else if (target.id === "api-key") {
       opener = null;

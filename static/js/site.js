@@ -1,13 +1,9 @@
-// What every page needs: the menu's state, busy buttons, and a failed request told in the page.
+// What every page needs: busy buttons, and a failed request told in the page.
 // Without this file everything works by links and forms.
 "use strict";
 
 (() => {
   const menu = document.getElementById("menu");
-  const menuButton = document.querySelector("[popovertarget=menu]");
-  menu?.addEventListener("toggle", (event) => {
-    menuButton.setAttribute("aria-expanded", String(event.newState === "open"));
-  });
 
   // A page that the browser kept whole while the user went elsewhere, perhaps signed out: ask the server again.
   window.addEventListener("pageshow", (event) => {
