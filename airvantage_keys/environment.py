@@ -20,7 +20,10 @@ from django.core.exceptions import ImproperlyConfigured
 
 Settings = dict[str, Any]
 
-DATABASE = "an address such as postgres://user:password@host/name, or sqlite:////folder/file for a folder that is there"
+DATABASE = (
+    "an address such as postgres://user:password@host/name, or sqlite:////folder/file in a folder that is there, with a "
+    "file that SQLite made or has yet to make"
+)
 CACHE = "an address such as redis://host:6379/0"
 MAIL = "an address such as smtp+tls://user:password@host:587"
 ENCODED = " (what is special in a user, a password or a path is written as in %23 for #)"
@@ -173,15 +176,23 @@ def database(name: str, default: Path, *, base: Path) -> Settings:
             return _sqlite(":memory:")
         if scheme == "sqlite":
             path = base / _path(rest)
-            if path.parent.is_dir() and not path.is_dir():
+            if path.parent.is_dir() and _may_be_sqlite(path):
                 return _sqlite(path)
-    except ValueError:
+    except (ValueError, OSError):
         pass
     raise ImproperlyConfigured(f"{name} must be {DATABASE}{ENCODED}.")
 
 
 def _sqlite(file: Path | str) -> Settings:
     return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(file)}
+
+
+def _may_be_sqlite(path: Path) -> bool:
+    """Whether there is no such file yet, or an empty one, or one that SQLite made."""
+    if not path.exists():
+        return True
+    with path.open("rb") as file:  # before SQLite has it open: closing it later would end SQLite's locks
+        return file.read(16) in (b"", b"SQLite format 3\0")
 
 
 def _postgresql(address: str) -> Settings:
