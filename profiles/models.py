@@ -108,7 +108,18 @@ def authenticators() -> models.QuerySet[Any]:
     return Authenticator.objects.exclude(type=Authenticator.Type.RECOVERY_CODES)
 
 
+class UserQuerySet(models.QuerySet["User"]):
+    def update(self, **kwargs: Any) -> int:
+        """As Django's, but who is switched off or on has no session of before."""
+        if "is_active" in kwargs:
+            kwargs.setdefault("session_salt", new_uid())
+        return super().update(**kwargs)
+
+
 class UserManager(BaseUserManager["User"]):
+    def get_queryset(self) -> UserQuerySet:
+        return UserQuerySet(self.model, using=self._db)
+
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
         """Make a user who signs in with `email`; without a password only an invitation can open the account."""
         if not email:
@@ -168,6 +179,8 @@ class User(AbstractBaseUser, PermissionsMixin, Named):
     is_staff = models.BooleanField(_("staff"), default=False, help_text=_("Opens the admin site."))
     date_joined = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     key_version = models.PositiveBigIntegerField(_("key version"), default=0, editable=False)
+    session_salt = models.CharField(max_length=32, blank=True, default="", editable=False)
+    """Part of what each session of the user must know: with another one here, all sessions of before are over."""
 
     USERNAME_FIELD = "email"
     EMAIL_FIELD = "email"
@@ -185,14 +198,21 @@ class User(AbstractBaseUser, PermissionsMixin, Named):
         return self.email
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save all but `key_version`, which `keys` alone counts.
+        """Save all but `key_version`, which `keys` alone counts, and `session_salt`, which changes and never goes back.
 
-        A copy of it that was read a moment ago must not be written back: it would revive the tokens that a change
-        of the key in between has ended.
+        A copy of them that was read a moment ago must not be written back: it would revive the tokens, or the
+        sessions, that were ended in between. Who is saved as inactive has no session of before, however they were
+        made so.
         """
-        if not self._state.adding and kwargs.get("update_fields") is None:
-            loaded = {field.attname for field in self._meta.concrete_fields} - self.get_deferred_fields()
-            kwargs["update_fields"] = loaded - {self._meta.pk.attname, "key_version"}
+        fields = kwargs.get("update_fields")
+        if not self._state.adding:
+            if fields is None:
+                loaded = {field.attname for field in self._meta.concrete_fields} - self.get_deferred_fields()
+                fields = loaded - {self._meta.pk.attname, "key_version", "session_salt"}
+            if "is_active" in fields and not self.is_active:
+                self.session_salt = new_uid()
+                fields = {*fields, "session_salt"}
+            kwargs["update_fields"] = fields
         super().save(*args, **kwargs)
 
     @classmethod
@@ -210,6 +230,12 @@ class User(AbstractBaseUser, PermissionsMixin, Named):
         """
         password = raw_password and spelling.password(raw_password)
         return super().check_password(password) or (password != raw_password and super().check_password(raw_password))
+
+    def _get_session_auth_hash(self, secret: str | None = None) -> str:
+        """What a session keeps and must match: Django's hash of the password, and `session_salt`."""
+        key_salt = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash"
+        value = self.password + self.session_salt
+        return salted_hmac(key_salt, value, secret=secret, algorithm="sha256").hexdigest()
 
     def get_full_name(self) -> str:
         return self.name
@@ -253,6 +279,40 @@ class User(AbstractBaseUser, PermissionsMixin, Named):
     def needs_second_factor(self) -> bool:
         """Whether the company asks for one."""
         return self.company is not None and self.company.require_mfa
+
+
+class Attempts(models.Model):
+    """How often something was tried that may be tried so often in a time; `account.attempts` counts here."""
+
+    # What is counted, as a keyed hash: no address of anybody stands here.
+    name = models.CharField(max_length=64, primary_key=True)
+    tried = models.PositiveIntegerField()
+    ends = models.DateTimeField(db_index=True)
+
+    class Meta:
+        verbose_name = _("attempts")
+        verbose_name_plural = _("attempts")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.tried} until {self.ends:%Y-%m-%d %H:%M:%S}"
+
+
+class FactorFailures(models.Model):
+    """How often in a row a second factor of a user was tried in vain, over any time; `account.mfa` counts here."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="factor_failures", verbose_name=_("user"))
+    factor = models.CharField(max_length=30)
+    failures = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        verbose_name = _("failures of a second factor")
+        verbose_name_plural = _("failures of second factors")
+        default_permissions = ()
+        constraints = (models.UniqueConstraint(fields=("user", "factor"), name="factor_failures_unique"),)
+
+    def __str__(self) -> str:
+        return f"{self.user_id} · {self.factor} · {self.failures}"
 
 
 class EmailChange(models.Model):
@@ -506,8 +566,11 @@ class AccountEvent(Event):
         MFA_RESET = "mfa_reset", _("Second factors removed by an administrator")
         RECOVERY_CODES_MADE = "recovery_codes_made", _("Recovery codes made")
         RECOVERY_CODE_USED = "recovery_code_used", _("Recovery code used")
+        MFA_STOPPED = "mfa_stopped", _("Second factor refused from now on: too many wrong attempts")
+        PASSWORD_REFUSED = "password_refused", _("Wrong password when asked once more")
         SESSION_ENDED = "session_ended", _("Browser signed out")
         SESSIONS_ENDED = "sessions_ended", _("All other browsers signed out")
+        SESSIONS_ENDED_BY_ADMIN = "sessions_ended_by_admin", _("All browsers signed out by an administrator")
 
     kind = "account"
 
