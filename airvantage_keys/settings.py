@@ -216,26 +216,31 @@ RATE_LIMITS = env.flag("RATE_LIMITS", default=True)
 # Failed client authentications in a minute, after which further failures are answered with 429.
 CLIENT_FAILURES_PER_MINUTE = env.number("CLIENT_FAILURES_PER_MINUTE", default=20, least=1)
 ADDRESS_FAILURES_PER_MINUTE = env.number("ADDRESS_FAILURES_PER_MINUTE", default=60, least=1)
+# Guesses at passwords and codes are limited by `profiles.account.attempts`; by allauth's, others keep the owner out.
 ACCOUNT_RATE_LIMITS = (
     {
-        "login": "30/m/ip",
-        "login_failed": "10/m/ip,5/5m/key",
-        "reauthenticate": "10/m/user,30/m/ip",
+        **dict.fromkeys(
+            ("login", "login_failed", "reauthenticate", "request_login_code", "reset_password_from_key"), ""
+        ),
+        "change_password": "",  # it takes a password given a short time ago
         "change_email": "10/h/user",
-        "request_login_code": "20/m/ip,3/m/key",  # codes by e-mail
-        "refused_code": "10/m/key",  # of these, how many are recorded
     }
     if RATE_LIMITS
     else False
 )
+MFA_RATE_LIMITS = {"webauthn_login": ""}  # nobody guesses a signature
 
 SESSION_ENGINE = "airvantage_keys.sessions"
+# A session ends when it was not used for the first time, and after the second however much it was used (seconds).
 SESSION_COOKIE_AGE = env.number("SESSION_COOKIE_AGE", default=12 * 60 * 60, least=60)
+SESSION_LIFETIME = env.number("SESSION_LIFETIME", default=24 * 60 * 60, least=60)
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "session"
 CSRF_COOKIE_NAME = "__Host-csrf" if HTTPS else "csrf"
+# By which limits on guessing tell a browser that has signed in before; see `profiles.account.known_browsers`.
+KNOWN_BROWSER_COOKIE_NAME = "__Host-known" if HTTPS else "known"
 CSRF_COOKIE_HTTPONLY = True
 CSRF_FAILURE_VIEW = "profiles.views.csrf_failure"
 

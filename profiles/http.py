@@ -13,11 +13,13 @@ from django.http import HttpRequest
 from .models import KeyEvent
 
 if TYPE_CHECKING:
+    from django.contrib.sessions.backends.base import SessionBase
     from django_htmx.middleware import HtmxDetails
 
     from .models import User
 
 USER_AGENT_LENGTH = 200
+UNKNOWN_ADDRESS = "::"  # where a field wants an address and there is none
 
 
 class UserRequest(HttpRequest):
@@ -29,12 +31,16 @@ class UserRequest(HttpRequest):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who did something, by which door, and from where: what a key event records beside the deed."""
+    """Who did something, by which door, and from where: what an event records beside the deed.
+
+    `session` is not recorded: it is the one that is spared when the deed ends the sessions of its owner.
+    """
 
     actor: User | None
     via: KeyEvent.Via
     address: str | None = None
     user_agent: str = ""
+    session: SessionBase | None = None
 
 
 def origin_of(request: HttpRequest, *, via: KeyEvent.Via = KeyEvent.Via.PAGE) -> Origin:
@@ -44,6 +50,7 @@ def origin_of(request: HttpRequest, *, via: KeyEvent.Via = KeyEvent.Via.PAGE) ->
         via=via,
         address=client_address(request),
         user_agent=user_agent(request),
+        session=request.session,
     )
 
 

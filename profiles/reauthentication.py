@@ -19,7 +19,6 @@ from urllib.parse import urlencode
 
 from allauth.account.internal.flows.login import get_authentication_records
 from allauth.account.internal.flows.reauthentication import STATE_SESSION_KEY, reauthenticate_by_password
-from allauth.core import ratelimit
 from allauth.mfa.webauthn.internal.auth import STATE_SESSION_KEY as PASSKEY_CHALLENGE
 from django.conf import settings
 from django.contrib import messages
@@ -28,6 +27,7 @@ from django.urls import is_valid_path, reverse
 from django.utils.translation import gettext as _
 from django_htmx.http import HttpResponseClientRedirect
 
+from .account import attempts
 from .http import UserRequest
 
 if TYPE_CHECKING:
@@ -87,9 +87,13 @@ def page_after(request: HttpRequest) -> str:
 def may_try(request: UserRequest) -> bool:
     """Count one attempt at the password; False when there have been too many (ASVS 6.3.1).
 
-    Apart from the limit on signing in, so that attempts here never keep the owner from doing that.
+    By session: attempts here keep nobody from signing in, nor from proving who they are in another session.
     """
-    return ratelimit.consume(request, action="reauthenticate")
+    try:
+        attempts.reauthentication(request)
+    except attempts.TooMany:
+        return False
+    return True
 
 
 def accept(request: UserRequest) -> None:

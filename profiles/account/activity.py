@@ -24,8 +24,16 @@ PAGE = 50
 logger = logging.getLogger(__name__)
 
 
-def record(action: AccountEvent.Action, *, owner: User, origin: Origin, detail: str = "", address: str = "") -> None:
-    """Note what was done to the account of `owner`, and mail the owner if it is one of `notices.WORDS`.
+def record(
+    action: AccountEvent.Action,
+    *,
+    owner: User,
+    origin: Origin,
+    detail: str = "",
+    address: str = "",
+    mail: bool = True,
+) -> None:
+    """Note what was done to the account of `owner`, and `mail` the owner if it is one of `notices.WORDS`.
 
     `address` is the e-mail address on file before the change, if the change is of that. `detail` says which method,
     which browser, which address: one line, in no language, and never a secret or a code.
@@ -41,7 +49,8 @@ def record(action: AccountEvent.Action, *, owner: User, origin: Origin, detail: 
         user_agent=origin.user_agent,
         detail=detail[: AccountEvent.DETAIL_LENGTH],
     )
-    notices.mail_owner(event, address=address)
+    if mail:
+        notices.mail_owner(event, address=address)
     logger.info(
         "account %s: owner=%s actor=%s via=%s address=%s",
         action.value,

@@ -8,27 +8,33 @@ from typing import Any, ClassVar
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.auth_backends import AuthenticationBackend as AllauthBackend
+from allauth.account.internal.userkit import filter_users_by_email
 from allauth.account.models import Login
+from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import generate_totp_secret
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
-from django.http import HttpRequest
+from django.contrib import messages
+from django.contrib.auth.hashers import check_password
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import translation
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
-from .. import invitations, notices, spelling
-from ..http import client_address, origin_of
+from .. import invitations, notices, reauthentication, spelling
+from ..http import UNKNOWN_ADDRESS, client_address, origin_of
 from ..models import AccountEvent, User
-from . import activity, details, mfa
+from . import activity, attempts, details, known_browsers, mfa
 
 logger = logging.getLogger(__name__)
 
-UNKNOWN_ADDRESS = "::"
+# In a session whose user is about to sign in: what their sessions had to match when the password was given.
+BEGUN_WITH = "sign_in_begun_with"
 SENT_LATER = "account/email/password_reset_key"
 # Words of allauth and Django that our catalogues say in ours: theirs disagree on what e-mail is called.
 gettext_noop("Email")
@@ -68,15 +74,61 @@ class AccountAdapter(DefaultAccountAdapter):
         user.set_password(password)
         user.save(update_fields=["password"])
 
+    def pre_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse | None:
+        request.session[BEGUN_WITH] = user.get_session_auth_hash()
+        refused: HttpResponse | None = super().pre_login(request, user, **kwargs)
+        return refused
+
     def login(self, request: HttpRequest, user: User) -> None:
+        """After the last step. What ends sessions ends a sign-in that is half done, too: another password, a reset."""
+        if has_ended_since(request, user):
+            messages.warning(request, _("Something about your account was changed meanwhile. Sign in again."))
+            raise ImmediateHttpResponse(redirect("account_login"))
+        del request.session[BEGUN_WITH]
         super().login(request, user)
         activity.record(AccountEvent.Action.SIGNED_IN, owner=user, origin=origin_of(request))
 
+    def post_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse:
+        response: HttpResponse = super().post_login(request, user, **kwargs)
+        known_browsers.remember(request, response, user)
+        return response
+
+    # --- Wrong passwords; see `attempts` -----------------------------------------------------------------------
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Count it before the password is looked at, for accounts that nobody has in the same way. Raises TooMany."""
+        email = spelling.address(str(credentials.get("email", "")))
+        # As the password will be looked for, so that all addresses of an account are one account here.
+        owners = filter_users_by_email(email, prefer_verified=True, for_login=True)
+        self._owner: User | None = min(owners, key=lambda user: user.pk, default=None)
+        account = f"user:{self._owner.pk}" if self._owner else f"email:{email}"
+        self._attempt = attempts.sign_in(request, account=account, owner=self._owner)
+
+    def authenticate(self, request: HttpRequest, **credentials: Any) -> User | None:
+        user: User | None = super().authenticate(request, **credentials)
+        if user:
+            self._attempt.was_right()
+        return user
+
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
-        """A wrong password for an account there is; whoever has none needs no warning."""
-        owner = User.objects.filter(email=str(credentials.get("email", ""))).first()
-        if owner:
-            activity.record(AccountEvent.Action.SIGN_IN_FAILED, owner=owner, origin=origin_of(request))
+        """A wrong password. The owner of the account can see it; whoever has none needs no warning."""
+        origin = origin_of(request)
+        if self._owner:
+            activity.record(AccountEvent.Action.SIGN_IN_FAILED, owner=self._owner, origin=origin, mail=False)
+        else:
+            # A write and a line in the log, as above: the time that it takes must not tell that there is no account.
+            attempts.times("sign-in:nobody", within=attempts.MINUTE)
+            logger.info("sign-in failed: no such account; address=%s", origin.address or "-")
+
+    def reauthenticate(self, user: User, password: str) -> bool:
+        """The password once more, by limits of its own: those of signing in are for those who are not in."""
+        request = self.request
+        if not reauthentication.may_try(request):
+            raise attempts.TooMany(attempts.MINUTE)
+        if user.check_password(password):
+            return True
+        activity.record(AccountEvent.Action.PASSWORD_REFUSED, owner=user, origin=origin_of(request))
+        return False
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """In the language of whoever has the address, else in that of the page.
@@ -121,6 +173,11 @@ class AccountAdapter(DefaultAccountAdapter):
     def get_reauthentication_methods(self, user: User) -> list[dict[str, Any]]:
         """The password: whoever is in has shown their second factor already."""
         return [{"id": "reauthenticate", "description": _("Password"), "url": reverse("account_reauthenticate")}]
+
+
+def has_ended_since(request: HttpRequest, user: User | None) -> bool:
+    """Whether the sessions of `user` have ended since the sign-in of this session began."""
+    return user is None or request.session.get(BEGUN_WITH) != user.get_session_auth_hash()
 
 
 class MFAAdapter(DefaultMFAAdapter):

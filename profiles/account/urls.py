@@ -6,11 +6,11 @@ Named one by one, so that a page nobody designed here (its own e-mail addresses,
 from allauth.account import views
 from django.urls import path, re_path
 
-from . import activity, email, mfa_pages, passwords, sessions
+from . import activity, email, mfa_pages, passwords, sessions, sign_in
 
 urlpatterns = [
     path("email/confirm/<str:link>/", email.follow, name="email-confirm"),
-    path("login/", views.login, name="account_login"),
+    path("login/", sign_in.SignIn.as_view(), name="account_login"),
     path("login/second-factor/", mfa_pages.authenticate, name="mfa_authenticate"),
     path("login/second-factor/by-email/", mfa_pages.authenticate_by_email, name="mfa_authenticate_by_email"),
     path("login/mailed-code/", mfa_pages.email_code, name="account_confirm_login_code"),
