@@ -47,15 +47,29 @@ _mailers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="notices")
 _waiting: set[Future[None]] = set()
 
 
+_ACCOUNT_USED = _("If this was not you, somebody else is using your account:")
+_PASSWORD_KNOWN = _("If this was not you, somebody else knows your password:")
+_OTHERS_END = _("All other browsers are signed out.")
+_ALL_END = _("All browsers are signed out.")
+
+
 @dataclass(frozen=True, slots=True)
 class Words:
     subject: _StrPromise
     effect: _StrPromise
+    # What it did to the owner's browsers, if anything.
+    browsers: _StrPromise | str = ""
     # What to do on My Profile if this was a surprise, and in which part of it; "" if there is nothing to do there.
     remedy: _StrPromise | str = ""
     section: str = "api-key"
     # Whether the owner can still set a new password: not by the address that the account no longer has.
     reset: bool = True
+    # What it means if it was not the owner.
+    otherwise: _StrPromise = _ACCOUNT_USED
+
+
+# Done by somebody who was not let in, and may be the owner.
+_AT_THE_DOOR = {AccountEvent.Action.SIGN_IN_FAILED, AccountEvent.Action.MFA_STOPPED}
 
 
 # By action, of either kind of event. What is not here is not mailed.
@@ -93,29 +107,34 @@ WORDS: dict[str, Words] = {
             "From now on you sign in with the new address, and this one gets no more mail about the account. Your "
             "personal API access key, if you have one, goes on working."
         ),
+        browsers=_ALL_END,
         reset=False,
     ),
     AccountEvent.Action.MFA_ADDED: Words(
         subject=_("A second factor was added to your account"),
         effect=_("Signing in takes your password and a second factor. Your API access key is not affected."),
+        browsers=_OTHERS_END,
         remedy=_("Remove it:"),
         section="security",
     ),
     AccountEvent.Action.MFA_REMOVED: Words(
         subject=_("A second factor was removed from your account"),
         effect=_("It is no longer accepted when you sign in."),
+        browsers=_OTHERS_END,
         remedy=_("Add it again:"),
         section="security",
     ),
     AccountEvent.Action.MFA_RESET: Words(
         subject=_("Your second factors were removed by an administrator"),
         effect=_("Signing in takes your password alone until you set up multi-factor authentication again."),
+        browsers=_ALL_END,
         remedy=_("Set up multi-factor authentication again:"),
         section="security",
     ),
     AccountEvent.Action.RECOVERY_CODES_MADE: Words(
         subject=_("Recovery codes were made for your account"),
         effect=_("Each signs you in once in place of your second factor. Recovery codes made before no longer work."),
+        browsers=_OTHERS_END,
         remedy=_("Make new recovery codes; those made now then no longer work:"),
         section="security",
     ),
@@ -123,6 +142,33 @@ WORDS: dict[str, Words] = {
         subject=_("A recovery code was used to sign in to your account"),
         effect=_("That code no longer works; the others do."),
         remedy=_("Make new recovery codes; the others then no longer work:"),
+        section="security",
+    ),
+    # Of failed sign-ins those that failed at the second step; `account.mfa` says which of them.
+    AccountEvent.Action.SIGN_IN_FAILED: Words(
+        subject=_("A sign-in to your account failed at the second step"),
+        effect=_(
+            "Somebody gave your right password and then a wrong second factor, so they are not in. Of more such "
+            "attempts you are told once an hour at most."
+        ),
+        otherwise=_PASSWORD_KNOWN,
+    ),
+    AccountEvent.Action.MFA_STOPPED: Words(
+        subject=_("A second factor of your account is no longer accepted"),
+        effect=_(
+            "There were too many wrong attempts in a row by somebody who gave your right password. Sign in with a "
+            "recovery code, then remove the factor and add it again. Without a recovery code, ask your administrator "
+            "to reset your multi-factor authentication."
+        ),
+        otherwise=_PASSWORD_KNOWN,
+    ),
+    AccountEvent.Action.SESSIONS_ENDED_BY_ADMIN: Words(
+        subject=_("You were signed out everywhere by an administrator"),
+        effect=_(
+            "All browsers are signed out, and you can sign in again at once. Your personal API access key, if you have "
+            "one, goes on working."
+        ),
+        remedy=_("See what else was done:"),
         section="security",
     ),
     AccountEvent.Action.PASSWORD_CHANGED: Words(
@@ -209,6 +255,7 @@ def _notice(address: str, language: str, event: KeyEvent | AccountEvent) -> Emai
 def _context(event: KeyEvent | AccountEvent) -> dict[str, object]:
     """What the templates say, out of the event alone: its users may be gone, and a look-up would open a connection."""
     words = WORDS[event.action]
+    at_the_door = event.action in _AT_THE_DOOR
     by_owner = event.actor_uid == event.owner_uid and event.action != KeyEvent.Action.REVOKED
     facts: list[tuple[object, str | _StrPromise]] = [
         (_("When"), f"{event.time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"),
@@ -217,14 +264,14 @@ def _context(event: KeyEvent | AccountEvent) -> dict[str, object]:
         facts += [(_("Client ID"), event.client_id)]
     elif event.detail:
         facts += [(_("Which"), event.detail)]
-    if by_owner:
+    if by_owner or at_the_door:
+        by = _("you, on the page My Profile")
+        if at_the_door:
+            by = _("you, or somebody who knows your password")
+        elif event.action == AccountEvent.Action.PASSWORD_RESET:
+            by = _("you, or whoever opened the link that was mailed to you")
         facts += [
-            (
-                _("By"),
-                _("you, or whoever opened the link that was mailed to you")
-                if event.action == AccountEvent.Action.PASSWORD_RESET
-                else _("you, on the page My Profile"),
-            ),
+            (_("By"), by),
             (_("From"), event.address or _("an unknown address")),
             (_("With"), without_links(event.user_agent) or _("an unknown client")),
         ]
@@ -237,7 +284,7 @@ def _context(event: KeyEvent | AccountEvent) -> dict[str, object]:
     return {
         "words": words,
         "facts": facts,
-        "by_owner": by_owner,
+        "by_owner": by_owner or at_the_door,
         "site": settings.BASE_URL,
         "about_key": isinstance(event, KeyEvent),
         "link": f"{settings.BASE_URL}{reverse('profile')}#{words.section}",

@@ -30,7 +30,7 @@ from ..fields import AddressFormField
 from ..http import Origin, UserRequest, client_address, origin_of, user_agent
 from ..models import AccountEvent, EmailChange, Event, User
 from ..views import page
-from . import activity
+from . import activity, sessions
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +110,7 @@ def confirm(*, link: str, address: str | None, agent: str) -> None:
             raise AddressTaken from None
         change.delete()
         invitations.forget_other_addresses(owner)
+        sessions.end_all(owner, but=None)
         activity.record(
             Action.EMAIL_CHANGED,
             owner=owner,
@@ -191,5 +192,8 @@ def follow(request: HttpRequest, link: str) -> HttpResponse:
         return render(request, template, {"taken": True}, status=409)
     # Whoever is signed in here: the way on is to sign in with the new address.
     logout(request)
-    messages.success(request, _("Your e-mail address was changed. Sign in with the new one."))
+    messages.success(
+        request,
+        _("Your e-mail address was changed. Sign in with the new one.") + " " + _("All browsers are signed out."),
+    )
     return HttpResponseRedirect(reverse("account_login"))

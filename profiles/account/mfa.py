@@ -1,14 +1,16 @@
 """Second factors: which a user has, how they come and go, and what is asked for at sign-in.
 
 Codes by e-mail are a flag of the user; the authenticator app, passkeys and recovery codes are rows of allauth.mfa.
-Every change takes the user's row first, so that two at a time count the factors right, and leaves an event, which the
-owner is mailed. API tokens never come by here: a key is a factor of its own.
+Every change takes the user's row first, so that two at a time count the factors right, ends all sessions of the user
+but the one that made it, and leaves an event, which the owner is mailed. API tokens never come by here: a key is a
+factor of its own.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,13 +19,13 @@ from allauth.account.adapter import get_adapter
 from allauth.account.internal.flows.code_verification import AbstractCodeVerificationProcess
 from allauth.account.models import Login
 from allauth.account.stages import LoginByCodeStage
-from allauth.core import ratelimit
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP
 from allauth.mfa.webauthn.internal.auth import WebAuthn
 from django.contrib import messages
 from django.core.cache import cache
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -33,8 +35,8 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from .. import notices, reauthentication
 from ..http import Origin, origin_of
-from ..models import AccountEvent, User
-from . import activity
+from ..models import AccountEvent, FactorFailures, User
+from . import activity, attempts, known_browsers, sessions
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +44,14 @@ Type = Authenticator.Type
 Action = AccountEvent.Action
 
 # What events call them, in no language.
-EMAIL, TOTP_APP, PASSKEY = "E-mail", "TOTP", "Passkey"
+EMAIL, TOTP_APP, PASSKEY, RECOVERY = "E-mail", "TOTP", "Passkey", "Recovery code"
+# Counted by itself, so that nobody else can use it up: see `trying`.
+RECOVERY_IN_KNOWN_BROWSER = "Recovery code, known browser"
+
+# In a row, over any time; then that factor signs nobody in (NIST SP 800-63B-4 section 3.2.2).
+FAILURES_AT_MOST = 100
+# Of a flood of wrong codes, how many are recorded in a minute.
+RECORDED_A_MINUTE = 10
 
 # Pages for somebody who has yet to set up the second factor that their company requires.
 SET_UP_PAGES = {
@@ -101,7 +110,9 @@ def add_email_codes(*, owner: User, origin: Origin) -> None:
     user = _locked(owner)
     if not user.email_codes:
         _set_email_codes(user, on=True)
+        forget_failures(user, EMAIL)
         activity.record(Action.MFA_ADDED, owner=user, origin=origin, detail=EMAIL)
+        sessions.end_all(user, but=origin.session)
 
 
 @transaction.atomic
@@ -111,7 +122,9 @@ def add_totp(*, owner: User, secret: str, origin: Origin) -> list[str]:
     if factors_of(user).totp:
         return []
     TOTP.activate(user, secret)
+    forget_failures(user, TOTP_APP)
     activity.record(Action.MFA_ADDED, owner=user, origin=origin, detail=TOTP_APP)
+    sessions.end_all(user, but=origin.session)
     return _first_recovery_codes(user, origin)
 
 
@@ -120,7 +133,9 @@ def add_passkey(*, owner: User, name: str, credential: dict[str, Any], origin: O
     """Take a passkey or security key into use. Returns the recovery codes that were made with it, if any were."""
     user = _locked(owner)
     WebAuthn.add(user, name, credential)
+    forget_failures(user, PASSKEY)
     activity.record(Action.MFA_ADDED, owner=user, origin=origin, detail=_passkey(name))
+    sessions.end_all(user, but=origin.session)
     return _first_recovery_codes(user, origin)
 
 
@@ -132,6 +147,7 @@ def remove_email_codes(*, owner: User, origin: Origin) -> None:
         _spare_last(user)
         _set_email_codes(user, on=False)
         activity.record(Action.MFA_REMOVED, owner=user, origin=origin, detail=EMAIL)
+        sessions.end_all(user, but=origin.session)
 
 
 @transaction.atomic
@@ -147,6 +163,7 @@ def remove(*, authenticator: Authenticator, owner: User, origin: Origin) -> None
     if left.recovery and not left.totp and not left.passkeys:
         left.recovery.delete()
     activity.record(Action.MFA_REMOVED, owner=user, origin=origin, detail=detail)
+    sessions.end_all(user, but=origin.session)
 
 
 @transaction.atomic
@@ -161,6 +178,7 @@ def make_recovery_codes(*, owner: User, origin: Origin, version: str | None = No
         return []
     if now.recovery:
         now.recovery.delete()
+    sessions.end_all(user, but=origin.session)
     return _new_recovery_codes(user, origin)
 
 
@@ -172,7 +190,9 @@ def reset(*, owner: User, origin: Origin) -> bool:
     if not deleted and not user.email_codes:
         return False
     _set_email_codes(user, on=False)
+    forget_failures(user)
     activity.record(Action.MFA_RESET, owner=user, origin=origin)
+    sessions.end_all(user, but=None)
     return True
 
 
@@ -180,15 +200,19 @@ def record_recovery_code_used(request: HttpRequest, user: User) -> None:
     activity.record(Action.RECOVERY_CODE_USED, owner=user, origin=replace(origin_of(request), actor=user))
 
 
-def record_refused_code(request: HttpRequest, user: User, detail: str) -> None:
-    """Note that the right password was followed by a wrong code (ASVS 16.3.1); not each one of a flood."""
-    if ratelimit.consume(request, action="refused_code", key=str(user.pk)):
+def _record_refused(request: HttpRequest, user: User, factor: str) -> None:
+    """Note that the right password was followed by a wrong second factor (ASVS 16.3.1); not each one of a flood.
+
+    Whoever does that knows the password, so its owner is mailed: at once, then once an hour at most (ASVS 6.3.5).
+    """
+    if attempts.times(f"refused:{user.pk}", within=attempts.MINUTE) <= RECORDED_A_MINUTE:
+        mail = attempts.times(f"refused-mailed:{user.pk}", within=attempts.HOUR) == 1
         origin = replace(origin_of(request), actor=None)
-        activity.record(Action.SIGN_IN_FAILED, owner=user, origin=origin, detail=detail)
+        activity.record(Action.SIGN_IN_FAILED, owner=user, origin=origin, detail=factor, mail=mail)
 
 
 def _locked(owner: User) -> User:
-    return User.objects.select_for_update(of=("self",)).select_related("company").get(pk=owner.pk)
+    return User.objects.select_for_update(of=("self",), no_key=True).select_related("company").get(pk=owner.pk)
 
 
 def _set_email_codes(user: User, *, on: bool) -> None:
@@ -207,6 +231,7 @@ def _first_recovery_codes(user: User, origin: Origin) -> list[str]:
 
 def _new_recovery_codes(user: User, origin: Origin) -> list[str]:
     codes: list[str] = RecoveryCodes.activate(user).get_unused_codes()
+    forget_failures(user, RECOVERY, RECOVERY_IN_KNOWN_BROWSER)
     activity.record(Action.RECOVERY_CODES_MADE, owner=user, origin=origin)
     return codes
 
@@ -230,7 +255,11 @@ def spend(user: User, code: str) -> bool:
 
 def may_mail_code(request: HttpRequest, user: User) -> bool:
     """Count one code by e-mail; False when there have been too many."""
-    return bool(ratelimit.consume(request, action="request_login_code", key=f"second-factor:{user.pk}"))
+    try:
+        attempts.mailed_code(request, user=user)
+    except attempts.TooMany:
+        return False
+    return True
 
 
 class MailboxProof(AbstractCodeVerificationProcess):
@@ -275,6 +304,84 @@ class MailboxProof(AbstractCodeVerificationProcess):
 
 
 # --- Signing in ----------------------------------------------------------------------------------------------
+
+
+class Stopped(ValidationError):
+    """The factor was tried in vain too often in a row. Says so to a person."""
+
+    def __init__(self, factor: str) -> None:
+        if factor.startswith(RECOVERY):
+            text = _(
+                "Too many wrong recovery codes: they are no longer accepted here. Use a browser in which you have "
+                "signed in before, or set a new password in this one. Else ask an administrator of your company to "
+                "reset your multi-factor authentication."
+            )
+        else:
+            text = _(
+                "Too many wrong attempts in a row: this is no longer accepted. Use a recovery code, or ask an "
+                "administrator of your company to reset your multi-factor authentication."
+            )
+        super().__init__(text, code="stopped")
+
+
+@contextmanager
+def trying(request: HttpRequest, user: User, factor: str) -> Iterator[None]:
+    """A second factor is shown at sign-in, and judged within: counted before that, and recorded if it is wrong.
+
+    Recovery codes are the way out when another factor is stopped. So those who only know the password cannot use up the
+    attempts of the browsers that have signed in before. Raises TooMany, Stopped and whatever the judge raises.
+    """
+    counted = factor
+    if factor == RECOVERY and known_browsers.id_of(request, user):
+        counted = RECOVERY_IN_KNOWN_BROWSER
+    try:
+        attempt = attempts.second_step(request, user=user, factor=factor)
+        failures = _count_failure(user, counted)
+    except ValidationError:
+        _record_refused(request, user, factor)
+        raise
+    try:
+        yield
+    except ValidationError:
+        _record_refused(request, user, factor)
+        if failures == FAILURES_AT_MOST:
+            origin = replace(origin_of(request), actor=None)
+            activity.record(Action.MFA_STOPPED, owner=user, origin=origin, detail=factor)
+        raise
+    attempt.was_right()
+    forget_failures(user, counted)
+
+
+@transaction.atomic
+def _count_failure(user: User, factor: str) -> int:
+    """How many there are in a row, if this is one more. Raises Stopped."""
+    FactorFailures.objects.get_or_create(user=user, factor=factor)
+    row = FactorFailures.objects.select_for_update().get(user=user, factor=factor)
+    if row.failures >= FAILURES_AT_MOST:
+        raise Stopped(factor)
+    row.failures += 1
+    row.save(update_fields=["failures"])
+    return row.failures
+
+
+def forget_failures(user: User, *factors: str) -> None:
+    """One of these factors was right, or is new; without any, all are gone."""
+    rows = FactorFailures.objects.filter(user=user)
+    (rows.filter(factor__in=factors) if factors else rows).update(failures=0)
+
+
+def stopped(user: User) -> list[str]:
+    """The factors that sign nobody in any more, as pages call them."""
+    names = {
+        EMAIL: _("Codes by e-mail"),
+        TOTP_APP: _("Authenticator app (TOTP)"),
+        PASSKEY: _("Passkeys and security keys"),
+        RECOVERY: _("Recovery codes"),
+        RECOVERY_IN_KNOWN_BROWSER: _("Recovery codes"),
+    }
+    rows = FactorFailures.objects.filter(user=user, failures__gte=FAILURES_AT_MOST).order_by("pk")
+    return list(dict.fromkeys(names[factor] for factor in rows.values_list("factor", flat=True)))
+
 
 # In what is remembered of a sign-in: the authenticator is not at hand, and a code by e-mail is asked for instead.
 BY_EMAIL = "by_email"

@@ -11,10 +11,10 @@ from allauth.account.forms import ConfirmLoginCodeForm
 from allauth.account.internal.decorators import login_stage_required
 from allauth.account.views import ConfirmLoginCodeView
 from allauth.core import context
-from allauth.core.internal.cryptokit import compare_user_code
+from allauth.core.internal.cryptokit import compare_user_code, normalize_user_code
+from allauth.mfa import app_settings as mfa_settings
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.base.forms import AuthenticateForm
-from allauth.mfa.base.internal.flows import check_rate_limit
 from allauth.mfa.base.views import AuthenticateView as AllauthAuthenticateView
 from allauth.mfa.models import Authenticator
 from allauth.mfa.stages import AuthenticateStage
@@ -38,7 +38,7 @@ from ..fields import NameFormField
 from ..http import UserRequest, origin_of
 from ..reauthentication import TOTP_SECRET
 from ..views import page
-from . import mfa, passkeys
+from . import attempts, mfa, passkeys
 
 CODE = forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric", "spellcheck": "false"})
 NAME = forms.TextInput(attrs={"autocomplete": "off"})
@@ -48,7 +48,7 @@ NAME = forms.TextInput(attrs={"autocomplete": "off"})
 
 
 class CodeForm(forms.Form):
-    """A code that somebody types, with a limit on attempts."""
+    """A code that somebody types on a page of their own, with a limit on attempts in their session."""
 
     code = forms.CharField(
         label=gettext_lazy("Code"),
@@ -65,11 +65,11 @@ class CodeForm(forms.Form):
         raise NotImplementedError
 
     def clean_code(self) -> str:
-        forget_attempts = check_rate_limit(self.user, error_key="rate_limited")
+        attempt = attempts.setting_up(context.request)
         code: str = self.cleaned_data["code"]
         if not self.is_right(code):
             raise get_adapter().validation_error("incorrect_code")
-        forget_attempts()
+        attempt.was_right()
         return code
 
 
@@ -163,7 +163,7 @@ class PasskeyAnswerForm(_Answer, AuthenticateWebAuthnForm):
     purpose = passkeys.Purpose.SECOND_STEP
 
     def clean_credential(self) -> Authenticator:
-        with nonsense_refused():
+        with mfa.trying(context.request, self.user, mfa.PASSKEY), nonsense_refused():
             passkeys.check_answer(self.cleaned_data["credential"], self.user)
             return super().clean_credential()
 
@@ -194,10 +194,8 @@ class EmailCodeForm(ConfirmLoginCodeForm):
         self.user = user
 
     def clean_code(self) -> str:
-        forget_attempts = check_rate_limit(self.user)
-        code: str = super().clean_code()
-        forget_attempts()
-        return code
+        with mfa.trying(context.request, self.user, mfa.EMAIL):
+            return cast("str", super().clean_code())
 
 
 class AuthenticatorCodeForm(AuthenticateForm):
@@ -206,9 +204,12 @@ class AuthenticatorCodeForm(AuthenticateForm):
     code = CodeForm.base_fields["code"]
 
     def clean_code(self) -> str:
-        code: str = super().clean_code()
-        if self.authenticator.type == mfa.Type.TOTP and not mfa.spend(self.user, code):
-            raise get_adapter().validation_error("incorrect_code")
+        # Each kind has limits of its own, and its length tells it: a code of the app is shorter.
+        is_recovery = len(normalize_user_code(self.cleaned_data["code"])) == mfa_settings.RECOVERY_CODE_DIGITS
+        with mfa.trying(context.request, self.user, mfa.RECOVERY if is_recovery else mfa.TOTP_APP):
+            code: str = super().clean_code()
+            if self.authenticator.type == mfa.Type.TOTP and not mfa.spend(self.user, code):
+                raise get_adapter().validation_error("incorrect_code")
         return code
 
     def save(self) -> None:
@@ -226,6 +227,7 @@ def index(request: UserRequest) -> HttpResponse:
     factors = mfa.factors_of(request.user)
     shown = {
         "factors": factors,
+        "stopped": mfa.stopped(request.user),
         "required": request.user.needs_second_factor,
         "can_remove": not request.user.needs_second_factor or factors.number > 1,
         "can_use_passkeys": bool(settings.PASSKEY_HOST),
@@ -251,7 +253,7 @@ def email_codes(request: UserRequest) -> HttpResponse:
     if form.is_valid():
         mfa.add_email_codes(owner=user, origin=origin_of(request))
         proof.abort()
-        messages.success(request, _("Multi-factor authentication is on: signing in takes a code by e-mail."))
+        _say(request, _("Multi-factor authentication is on: signing in takes a code by e-mail."))
         return _to_profile()
     if form.is_bound and not proof.record_invalid_attempt():
         messages.error(request, _("Too many wrong codes. Have another one sent."))
@@ -366,7 +368,7 @@ def remove(request: UserRequest, method: str, pk: int | None = None) -> HttpResp
         except mfa.Required:
             messages.error(request, _("Your company requires a second factor. Add another one before you remove this."))
             return redirect("mfa_index")
-        messages.success(request, _("It is removed, and no longer accepted when you sign in."))
+        _say(request, _("It is removed, and no longer accepted when you sign in."))
         return _to_profile() if factors.number == 1 else redirect("mfa_index")
     shown = {
         "method": method,
@@ -388,7 +390,7 @@ def recovery_codes(request: UserRequest) -> HttpResponse:
     if request.method == "POST":
         version = request.POST.get("version")
         if codes := mfa.make_recovery_codes(owner=request.user, origin=origin_of(request), version=version):
-            return _show(request, codes)
+            return _show(request, codes, _("The old codes no longer work."))
         messages.warning(request, _("Recovery codes were made a moment ago, and are shown once. Nothing was done now."))
         return redirect("mfa_index")
     return render(request, "mfa/recovery_codes_make.html", {"factors": factors})
@@ -397,14 +399,23 @@ def recovery_codes(request: UserRequest) -> HttpResponse:
 def _added(request: UserRequest, codes: list[str], said: str) -> HttpResponse:
     if codes:
         return _show(request, codes, said)
-    messages.success(request, said)
+    _say(request, said)
     return redirect("mfa_index")
 
 
-def _show(request: UserRequest, codes: list[str], said: str = "") -> HttpResponse:
+def _show(request: UserRequest, codes: list[str], said: str) -> HttpResponse:
     """The recovery codes, in the one answer that has them."""
     shown = [f"{code[:4]} {code[4:]}" for code in codes]
-    return render(request, "mfa/recovery_codes.html", {"codes": shown, "said": said})
+    return render(request, "mfa/recovery_codes.html", {"codes": shown, "said": _and_the_others(said)})
+
+
+def _say(request: UserRequest, said: str) -> None:
+    messages.success(request, _and_the_others(said))
+
+
+def _and_the_others(said: str) -> str:
+    """What a change of a factor did, and what it ended."""
+    return " ".join((said, _("All other browsers are signed out.")))
 
 
 def _to_profile() -> HttpResponse:
@@ -418,10 +429,8 @@ class AuthenticateView(AllauthAuthenticateView):
     """A code of the authenticator app, a passkey or a recovery code."""
 
     def form_invalid(self, form: forms.Form) -> HttpResponse:
-        detail = mfa.TOTP_APP if "code" in form.fields else mfa.PASSKEY
-        mfa.record_refused_code(self.request, self.stage.login.user, detail)
         # The other form stays as it was; this one is shown with what is wrong.
-        return cast("HttpResponse", super().form_invalid(form))
+        return attempts.answered(super().form_invalid(form), attempts.refusal_in(form))
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         user = self.stage.login.user
@@ -468,8 +477,9 @@ class EmailCodeView(ConfirmLoginCodeView):
             return redirect("account_confirm_login_code")
 
     def form_invalid(self, form: forms.Form) -> HttpResponse:
-        mfa.record_refused_code(self.request, self.stage.login.user, mfa.EMAIL)
-        return cast("HttpResponse", super().form_invalid(form))
+        answer: HttpResponse = super().form_invalid(form)
+        # The last wrong code ends the sign-in, by a redirect.
+        return attempts.answered(answer, attempts.refusal_in(form)) if answer.status_code == 200 else answer
 
 
 email_code = EmailCodeView.as_view()

@@ -26,7 +26,7 @@ from django.views.decorators.cache import never_cache
 from .. import reauthentication, spelling
 from ..http import Origin, client_address, origin_of, user_agent
 from ..models import AccountEvent, Event, User
-from . import activity, sessions
+from . import activity, attempts, known_browsers, sessions
 
 
 class MinimumLength(MinimumLengthValidator):
@@ -108,6 +108,9 @@ class Reauthenticate(views.ReauthenticateView):
         reauthentication.accept(self.request)
         return HttpResponseRedirect(reauthentication.page_after(self.request))
 
+    def form_invalid(self, form: Any) -> HttpResponse:
+        return attempts.answered(super().form_invalid(form), attempts.refusal_in(form))
+
 
 class _Change:
     """A new password by somebody who is signed in and proved who they are a short time ago."""
@@ -125,8 +128,10 @@ class _Change:
 
     def form_valid(self, form: Any) -> HttpResponse:
         response: HttpResponse = super().form_valid(form)  # type: ignore[misc]
-        sessions.end_all(self.request.user, but=self.request.session.session_key)
+        sessions.end_all(self.request.user, but=self.request.session)
         activity.record(AccountEvent.Action.PASSWORD_CHANGED, owner=self.request.user, origin=origin_of(self.request))
+        # Known by the old password until now.
+        known_browsers.remember(self.request, response, self.request.user)
         messages.success(self.request, _changed(self.request.user))
         return response
 
@@ -143,7 +148,10 @@ class PasswordSet(_Change, views.PasswordSetView):
 
 @method_decorator(never_cache, name="dispatch")
 class PasswordFromMail(views.PasswordResetFromKeyView):
-    """Forgotten, or the first one of an account: who has the mail's link is taken for the owner."""
+    """Forgotten, or the first one of an account: who has the mail's link is taken for the owner.
+
+    So this browser is known from now on: here the owner can sign in at once, whoever else is trying to.
+    """
 
     def form_valid(self, form: Any) -> HttpResponse:
         response: HttpResponse = super().form_valid(form)
@@ -151,6 +159,7 @@ class PasswordFromMail(views.PasswordResetFromKeyView):
         sessions.end_all(owner, but=None)
         origin = Origin(owner, Event.Via.PAGE, client_address(self.request), user_agent(self.request))
         activity.record(AccountEvent.Action.PASSWORD_RESET, owner=owner, origin=origin)
+        known_browsers.remember(self.request, response, owner)
         return response
 
 

@@ -2,7 +2,9 @@
 
 Each has a row in the table of django-allauth's `usersessions`. Its middleware would write to it at every request; ours
 does so when a session is new, has another id, or was last noted a minute ago, which it knows from the session itself.
-A session is ended by deleting it: whoever is in it stands before the sign-in at the next click.
+A session is ended by deleting it: whoever is in it stands before the sign-in at the next click. All sessions of a user
+are ended by another `User.session_salt` too, which each must match, so that one whose row is in no list, or was made
+this moment, is over as well.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from allauth.usersessions.models import UserSession
 from django.contrib import messages
-from django.contrib.auth import SESSION_KEY
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.models import Session
 from django.db import DatabaseError, transaction
 from django.db.models import Exists, OuterRef, QuerySet
@@ -24,11 +27,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from .. import reauthentication
-from ..http import UserRequest, client_address, origin_of, user_agent
-from ..models import AccountEvent, User
+from ..http import UNKNOWN_ADDRESS, Origin, UserRequest, client_address, origin_of, user_agent
+from ..models import AccountEvent, User, new_uid
 from ..views import page
 from . import activity
-from .adapter import UNKNOWN_ADDRESS
 
 if TYPE_CHECKING:
     from airvantage_keys.middleware import GetResponse
@@ -89,9 +91,38 @@ def of(user: User) -> QuerySet[UserSession]:
     return UserSession.objects.filter(Exists(live), user=user).order_by("-last_seen_at", "-pk")
 
 
-def end_all(user: User, *, but: str | None) -> int:
-    """Sign `user` out everywhere but in the session with the id `but`. Returns in how many browsers."""
-    return _end(UserSession.objects.filter(user=user).exclude(session_key=but or ""))
+@transaction.atomic
+def end_all(user: User, *, but: SessionBase | None) -> int:
+    """Sign `user` out everywhere but in the session `but`, if that is theirs. Returns in how many browsers.
+
+    That one goes on under another id: a copy of its cookie is over, too.
+    """
+    spared = but if but is not None and but.get(SESSION_KEY) == str(user.pk) else None
+    # Their row first, as whatever changes a factor does; rows that point at it can be written meanwhile.
+    now = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+    browsers = UserSession.objects.filter(user=user)
+    ended = _end(browsers.exclude(session_key=spared.session_key) if spared is not None else browsers)
+    now.session_salt = user.session_salt = new_uid()
+    now.save(update_fields=["session_salt"])
+    if spared is not None:
+        before = spared.session_key
+        spared.cycle_key()
+        browsers.filter(session_key=before).update(session_key=spared.session_key)
+        spared[HASH_SESSION_KEY] = now.get_session_auth_hash()
+    return ended
+
+
+def end_as_administrator(user: User, *, origin: Origin) -> None:
+    """Sign `user` out everywhere, as staff: a device is lost, or somebody else is in."""
+    with transaction.atomic():
+        end_all(user, but=None)
+        activity.record(AccountEvent.Action.SESSIONS_ENDED_BY_ADMIN, owner=user, origin=origin)
+
+
+def forget_ended() -> None:
+    """Delete the rows of browsers whose session is over: Django deletes that, and knows nothing of these."""
+    live = Session.objects.filter(session_key=OuterRef("session_key"))
+    UserSession.objects.filter(~Exists(live)).delete()
 
 
 @transaction.atomic
@@ -136,7 +167,7 @@ def session_end(request: UserRequest) -> HttpResponse:
 @reauthentication.required(back="account-sessions")
 def sessions_end(request: UserRequest) -> HttpResponse:
     """Sign out all other browsers."""
-    if end_all(request.user, but=request.session.session_key):
+    if end_all(request.user, but=request.session):
         activity.record(AccountEvent.Action.SESSIONS_ENDED, owner=request.user, origin=origin_of(request))
         messages.success(request, _("All other browsers are signed out."))
     else:

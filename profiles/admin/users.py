@@ -10,6 +10,7 @@ Three rules keep staff from giving themselves more than they were given:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -26,7 +27,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
 from .. import invitations, keys
-from ..account import mfa, pictures
+from ..account import mfa, pictures, sessions
 from ..http import origin_of
 from ..models import AccessProfile, Company, KeyEvent, OAuthApplication, User, authenticators
 from .access import permissions_of_staff
@@ -144,7 +145,7 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
     ordering = ("email",)
     sortable_by = ("email",)
     filter_horizontal = ("groups", "user_permissions")
-    actions = ("send_invitation", "deactivate", "reactivate", "reset_second_factors")
+    actions = ("send_invitation", "deactivate", "reactivate", "reset_second_factors", "end_sessions")
     search_help_text = gettext_lazy("E-mail address or its beginning, name, company, uid.")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -268,6 +269,8 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
                 self._invite_after_commit(request, obj)
             else:
                 transaction.on_commit(lambda: self._tell_old_address(request, obj, form.initial["email"]))
+        if "email" in fields or ("is_active" in fields and not obj.is_active):
+            sessions.end_all(obj, but=request.session)
         if "is_active" in fields:
             self._tell_active(request, 1, is_active=obj.is_active)
 
@@ -303,21 +306,24 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
             self.message_user(request, text, messages.WARNING)
 
     def get_urls(self) -> list[URLPattern]:
-        invite = path(
-            "<int:user_id>/invite/",
-            self.admin_site.admin_view(require_POST(self.invite_view)),
-            name="profiles_user_invite",
-        )
-        return [invite, *super().get_urls()]
+        buttons = [
+            path(
+                f"<int:user_id>/{name}/",
+                self.admin_site.admin_view(require_POST(partial(self._button_view, action=action))),
+                name=f"profiles_user_{name}",
+            )
+            for name, action in (("invite", self.send_invitation), ("end-sessions", self.end_sessions))
+        ]
+        return [*buttons, *super().get_urls()]
 
-    def invite_view(self, request: HttpRequest, user_id: int) -> HttpResponse:
-        """Send the invitation again, from the user's page."""
+    def _button_view(self, request: HttpRequest, user_id: int, *, action: Callable[..., None]) -> HttpResponse:
+        """An action on the one user on whose page its button is."""
         user = self.get_object(request, str(user_id))
         if not self.has_change_permission(request, user):
             raise PermissionDenied
         if user is None:
             return HttpResponseRedirect(reverse("admin:profiles_user_changelist"))
-        self.send_invitation(request, [user])
+        action(request, [user])
         return HttpResponseRedirect(reverse("admin:profiles_user_change", args=(user_id,)))
 
     def change_view(
@@ -333,6 +339,7 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
             context["can_invite"] = (
                 invitations.is_open(user) and user.is_active and self.has_change_permission(request, user)
             )
+            context["can_end_sessions"] = user != request.user and self.has_change_permission(request, user)
             if request.user.has_perm("profiles.view_oauthapplication"):
                 context["key"] = keys.of(user)
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
@@ -371,6 +378,8 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
         with transaction.atomic():
             User.objects.filter(pk__in=[user.pk for user in changing]).update(is_active=is_active)
             for user in changing:
+                if not is_active:
+                    sessions.end_all(user, but=None)
                 self.log_change(request, user, _("Reactivated.") if is_active else _("Deactivated."))
         self._tell_active(request, len(changing), is_active=is_active)
         self._tell_left_out(request, len(chosen) - len(allowed))
@@ -415,6 +424,23 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
         self.message_user(request, text % len(reset), messages.SUCCESS)
         self._tell_left_out(request, len(chosen) - len(allowed))
 
+    @admin.action(description=gettext_lazy("Sign out everywhere"), permissions=["change"])
+    def end_sessions(self, request: HttpRequest, queryset: Any) -> None:
+        """For who has lost a device, or has somebody else in their account. One's own are on My Profile."""
+        chosen = list(queryset)
+        allowed = [user for user in chosen if user != request.user and self.has_change_permission(request, user)]
+        for user in allowed:
+            sessions.end_as_administrator(user, origin=origin_of(request, via=KeyEvent.Via.ADMIN))
+            self.log_change(request, user, _("Signed out everywhere."))
+        if allowed:
+            text = ngettext(
+                "%d user was signed out in all browsers. They are mailed about it, and can sign in again.",
+                "%d users were signed out in all browsers. They are mailed about it, and can sign in again.",
+                len(allowed),
+            )
+            self.message_user(request, text % len(allowed), messages.SUCCESS)
+        self._tell_left_out(request, len(chosen) - len(allowed))
+
     # --- Deleting -----------------------------------------------------------------------------------------
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
@@ -431,6 +457,7 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
                 if keys.of(obj):
                     origin = origin_of(request, via=KeyEvent.Via.ADMIN)
                     keys.revoke(owner=obj, origin=origin, reason=_("The user was deleted."))
+                sessions.end_all(obj, but=None)
                 picture = obj.picture.name or ""
                 obj.delete()
                 transaction.on_commit(partial(pictures.remove_files, picture), robust=True)
