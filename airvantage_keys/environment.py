@@ -21,8 +21,8 @@ from django.core.exceptions import ImproperlyConfigured
 Settings = dict[str, Any]
 
 DATABASE = (
-    "an address such as postgres://user:password@host/name, or sqlite:////folder/file in a folder that is there, with a "
-    "file that SQLite made or has yet to make"
+    "an address such as postgres://user:password@host/name, or sqlite:////folder/file in a folder that is there, with "
+    "a file that SQLite made or has yet to make"
 )
 CACHE = "an address such as redis://host:6379/0"
 MAIL = "an address such as smtp+tls://user:password@host:587"

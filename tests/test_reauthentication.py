@@ -26,7 +26,7 @@ from PIL import Image
 
 from profiles.account import email, mfa, pictures
 from profiles.http import Origin
-from profiles.models import Event, User
+from profiles.models import Attempts, Event, User
 
 from .conftest import PASSWORD, KeyPair, make_key, sign_in
 from .page import PROFILE, by_htmx, html, long_ago, version, words
@@ -241,8 +241,9 @@ def prepared(name: str, client: Client, user: User) -> dict[str, Any]:
 
 # --- What there is --------------------------------------------------------------------------------------------
 
-# The session itself: that it goes on, under which id and until when. Its content is looked at beside.
-OF_SESSIONS = {Session._meta.db_table, UserSession._meta.db_table}
+# The session itself: that it goes on, under which id and until when; and that a password was given. What a session has in
+# it is looked at beside.
+OF_SESSIONS = {Session._meta.db_table, UserSession._meta.db_table, Attempts._meta.db_table}
 
 
 def everything(folder: Path) -> dict[str, Any]:

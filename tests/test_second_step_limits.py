@@ -17,6 +17,7 @@ from profiles.models import AccountEvent, Attempts, FactorFailures, User
 from .admin_site import browser_of
 from .conftest import PASSWORD, sign_in
 from .page import PROFILE, html, words
+from .passkeys import Device
 from .test_account_mfa import (
     EMAIL,
     INDEX,
@@ -30,7 +31,7 @@ from .test_account_mfa import (
     mailed_code,
     set_up_totp,
 )
-from .test_account_passkeys import ADD, Device, challenge_of
+from .test_account_passkeys import ADD, challenge_of
 
 pytestmark = pytest.mark.django_db
 

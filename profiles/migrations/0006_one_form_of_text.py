@@ -79,7 +79,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('account', '0009_emailaddress_unique_primary_email'),
-        ('profiles', '0003_pending_email'),
+        ('profiles', '0005_attempts_and_session_salt'),
     ]
 
     operations = [
