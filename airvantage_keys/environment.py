@@ -42,7 +42,12 @@ MAIL_SERVERS: dict[str, Settings] = {
     "smtps": {"EMAIL_PORT": 465, "EMAIL_USE_SSL": True},
 }
 # For a site without a mail server, and for tests.
-MAIL_WRITERS = {"consolemail": "console", "filemail": "filebased", "memorymail": "locmem", "dummymail": "dummy"}
+MAIL_WRITERS = {
+    "consolemail": "airvantage_keys.logs.MailToLog",
+    "filemail": "django.core.mail.backends.filebased.EmailBackend",
+    "memorymail": "django.core.mail.backends.locmem.EmailBackend",
+    "dummymail": "django.core.mail.backends.dummy.EmailBackend",
+}
 PROCESS_CACHES = {"locmemcache://": "locmem.LocMemCache", "dummycache://": "dummy.DummyCache"}
 
 
@@ -254,7 +259,7 @@ def email(name: str) -> Settings:
         if separator and (backend := MAIL_WRITERS.get(scheme)):
             written = {"EMAIL_FILE_PATH": _path(rest)} if scheme == "filemail" else {}
             if bool(written) == bool(rest):
-                return {"EMAIL_BACKEND": f"django.core.mail.backends.{backend}.EmailBackend", **written}
+                return {"EMAIL_BACKEND": backend, **written}
         if defaults := MAIL_SERVERS.get(scheme):
             return {"EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend", **defaults, **_mail_server(value)}
     except ValueError:

@@ -320,8 +320,12 @@ LOG_LEVEL = env.choice("LOG_LEVEL", default="INFO", choices=("DEBUG", "INFO", "W
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "formatters": {"line": {"()": "airvantage_keys.logs.LineFormatter"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    # Those that come with handlers, and so with forms, of their own: Django's, those of its server and of ours.
+    "loggers": {
+        name: {"handlers": [], "propagate": True} for name in ("django", "django.server", "_granian", "granian.access")
+    },
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
 }
 

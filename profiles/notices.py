@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import logging
 import re
-import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.mail import EmailMessage, EmailMultiAlternatives, get_connection
+from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.db import transaction
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -226,10 +225,7 @@ def _post(about: str, write: Callable[[], EmailMessage]) -> None:
 
 def _send(about: str, write: Callable[[], EmailMessage]) -> None:
     try:
-        mail = write()
-        # Where mails are only written down, to the log like the rest: stdout is for what commands print.
-        mail.connection = get_connection(stream=sys.stderr)
-        mail.send()
+        write().send()
     except Exception as error:  # noqa: BLE001 - whatever it was: what the mail is about is done, and nobody else hears of it
         logger.error("mail about %s not sent: %r", about, error)  # noqa: TRY400 - one line, no traceback
     else:

@@ -15,6 +15,11 @@ def addresses(**values: object) -> Iterator[str]:
         yield re.sub(r"<(\w+)>", lambda found: str(values.get(found[1], 1)), route)
 
 
+def parameters() -> set[str]:
+    """The names of all parameters that addresses have."""
+    return {name for route in _routes(get_resolver()) for name in re.findall(r"<(\w+)>", route)}
+
+
 def _routes(resolver: URLResolver, before: str = "/") -> Iterator[str]:
     """The patterns, each parameter as `<name>`."""
     for entry in resolver.url_patterns:

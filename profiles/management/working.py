@@ -1,16 +1,53 @@
-"""What the commands of upkeep have in common: to say how far they are, and who ran them."""
+"""What our commands have in common: what they say where, how far they are, and who ran them."""
 
 from __future__ import annotations
 
 import getpass
+import re
+import sys
+from collections.abc import Callable
 from time import monotonic
+from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, OutputWrapper
+
+from airvantage_keys.logs import printable
 
 from ..http import Origin
 from ..models import KeyEvent
 
 SAY_EVERY = 2.0  # seconds
+
+
+_breaks_lines = re.compile(r"[\0-\x1f\x7f-\x9f\u2028\u2029]").search
+
+
+class _LineByLine(OutputWrapper):
+    def write(  # type: ignore[override]  # as Django has it
+        self, msg: str = "", style_func: Callable[[str], str] | None = None, ending: str | None = None
+    ) -> None:
+        super().write(printable(msg.removesuffix("\n")), style_func, ending)
+
+
+class Command(BaseCommand):
+    """A command of ours. Its result goes to stdout, and nothing else does; all the rest goes to stderr.
+
+    stderr may be kept with the log, so whatever a command is given, what it says of it stays in one line, and cannot
+    be taken for another (CWE-117).
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        said = _LineByLine(options.get("stderr") or sys.stderr)
+        said.style_func = self.stderr.style_func
+        self.stderr = said
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        # Before anybody repeats them, as the parser does with those that it does not know.
+        if any(map(_breaks_lines, argv)):
+            self.stderr.write(f"{argv[1]}: an argument holds a line break, or another character that is no text.")
+            sys.exit(2)
+        super().run_from_argv(argv)
 
 
 class Progress:

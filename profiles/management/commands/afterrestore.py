@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.sessions.models import Session
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.db import transaction
 from django.db.models import F
 
 from ...models import OAuthApplication, User
+from .. import working
 
 # Far beyond what the versions reached since the backup: no form of that time fits again, however often a key changes.
 VERSIONS_AHEAD = 1_000_000
 
 
-class Command(BaseCommand):
+class Command(working.Command):
     help = (
         "Makes a database safe to serve that was just restored from a backup: ends every access token, session and "
         "open form in it, some of which had ended since. Run it before the site starts. Keys that were deleted, "

@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from ... import keys
 from ...models import User
+from .. import working
 from ..working import origin_of_command
 
 
-class Command(BaseCommand):
+class Command(working.Command):
     help = (
         "Makes the personal API access key of a user, as My Profile would, and prints it as the two lines "
         "CLIENT_ID=... and CLIENT_SECRET=... The secret key can be read this one time only."

@@ -9,11 +9,12 @@ from typing import Any
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 
 from ... import rights, spelling
 from ...models import AccessProfile, Company, User
+from .. import working
 
 COMPANY = "Demo Company"
 DOMAIN = "@demo.example"  # nobody's, by RFC 2606
@@ -61,7 +62,7 @@ def _random_password() -> str:
         return password
 
 
-class Command(BaseCommand):
+class Command(working.Command):
     help = (
         "Makes a company, three access profiles and three users to try the product with: user@demo.example, "
         "other@demo.example and admin@demo.example, the last a superuser. What exists already is left as it is, "

@@ -11,17 +11,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils.dateparse import parse_datetime
 
 from ... import event_export
 from ...models import KeyEvent
+from .. import working
 from ..working import Progress
 
 FORMATS = ("csv", "jsonl")
 
 
-class Command(BaseCommand):
+class Command(working.Command):
     help = (
         "Writes the key events, oldest first, as CSV or as JSON lines: what happened to whose key, when (UTC), by whom "
         "and from where. The memory it needs does not depend on their number. Events are personal data: a file it "

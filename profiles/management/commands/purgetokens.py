@@ -7,10 +7,11 @@ import time
 from datetime import datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
+from .. import working
 from ..working import Progress
 
 # One part of the table, by primary key. `id` bounds the outer statement too: what PostgreSQL knows about a
@@ -27,7 +28,7 @@ _END_OF_PART = "SELECT MAX(id) FROM (SELECT id FROM profiles_accesstoken WHERE i
 _FIRST_AND_LAST = "SELECT MIN(id), MAX(id) FROM profiles_accesstoken"
 
 
-class Command(BaseCommand):
+class Command(working.Command):
     help = (
         "Deletes access tokens that have expired, and those of keys that are gone. Nothing refuses a token later for "
         "it: both kinds are refused already. It goes through the table once, in parts, each with a short transaction "

@@ -10,20 +10,23 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError, transaction
 from django.db.models import Max, Q
 from django.utils import timezone
 
+from airvantage_keys.logs import printable
+
 from ... import credentials, keys, notices
 from ...models import Company, OAuthApplication, User
+from .. import working
 from ..working import Progress, origin_of_command
 
 KEYS_AT_A_TIME = 500
 REASON_LENGTH = 200  # the column's
 
 
-class Command(BaseCommand):
+class Command(working.Command):
     help = (
         "Revokes keys: they, and every access token obtained with them, are refused from then on, and their owners are "
         "mailed the reason. One transaction a key, so it can be stopped and run again at any time. Keys that are made "
@@ -78,7 +81,7 @@ class Command(BaseCommand):
         for selection in selections:
             for key in _in_parts(_keys(selection, last)):
                 used = f"last used {key.last_used:%Y-%m-%d %H:%M} UTC" if key.last_used else "never used"
-                self.stdout.write(f"{key.client_id}  {key.user.email}  {used}")
+                self.stdout.write(f"{key.client_id}  {printable(key.user.email)}  {used}")
 
     def _confirm(self, number: int) -> None:
         try:

@@ -1,0 +1,102 @@
+"""What is written to the log: lines that nothing which a request carries can begin, and no credential.
+
+The rules, which hold for every logger, the server's own included, and for mails that are written down instead of sent:
+
+- A line that begins at its left edge was begun by us: time, level, logger, message. What a message is made of stays
+  in that line, whatever characters it has; tracebacks and mails, which have many, are indented (CWE-117, ASVS 16.4.1).
+- A secret, an access token and a link that is a credential by itself are hidden (ASVS 16.2.5). Of a link, that is
+  everything behind the part of its path that says what it is for, up to the end of the text that it stands in.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.mail import EmailMessage
+from django.core.mail.backends import console
+
+INDENT = "    "
+HIDDEN = "[hidden]"
+# The longest value in a message, such as a path, in characters, and the longest line, in bytes. A line of no more than
+# 4096 reaches a pipe in one piece (POSIX, PIPE_BUF): nothing of another process can come between two parts of it.
+VALUE_AT_MOST, LINE_AT_MOST = 500, 3500
+
+_SLASH = "(?:/|%(?:25)*2f)"  # as in an address within an address
+# The addresses of which the rest is a credential; `tests/test_logs.py` compares them with the URLconf.
+_LINK = f"({_SLASH}password{_SLASH}+reset{_SLASH}+key|{_SLASH}email{_SLASH}+confirm)"
+_link_and_all_behind = re.compile(f"{_LINK}.+", re.IGNORECASE | re.DOTALL)
+_link_up_to_a_blank = re.compile(rf"{_LINK}\S+", re.IGNORECASE)
+_credential = re.compile("(av[st](?:_|%5f))[0-9a-z]{8,}", re.IGNORECASE)
+
+
+def printable(text: str) -> str:
+    """The text in one line, with nothing in it that a terminal obeys: other characters as Python writes them."""
+    return text if text.isprintable() else "".join(map(_printable, text))
+
+
+def _printable(character: str) -> str:
+    if character.isprintable() or unicodedata.category(character) == "Zs":  # a blank, if not the usual one
+        return character
+    return character.encode("unicode_escape").decode()
+
+
+class LineFormatter(logging.Formatter):
+    """The form of the log, by the rules above."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        message, more = _message(record), []
+        if record.name.startswith("_granian"):  # the server's, whose messages have their tracebacks in them
+            message, *more = message.split("\n")
+        head = f"{self.formatTime(record)} {record.levelname} {record.name}"
+        lines = [f"{head} {_line(_link_up_to_a_blank.sub(_hidden, message))}"]
+        if record.exc_info:
+            more += self.formatException(record.exc_info).split("\n")
+        if record.stack_info:
+            more += record.stack_info.split("\n")
+        return "\n".join(lines + [INDENT + _line(_link_and_all_behind.sub(_hidden, line)) for line in more if line])
+
+
+class MailToLog(console.EmailBackend):
+    """Mails where none can be sent: to stderr, as the rest of the log, for stdout is for what commands print.
+
+    Nothing is hidden in them: their links are for whoever reads this log instead of a mailbox.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"stream": sys.stderr, **options})
+
+    def write_message(self, message: EmailMessage) -> None:
+        text = message.message().as_bytes().decode(errors="replace")
+        self.stream.write("".join(f"{INDENT}{printable(line)}\n" for line in [*text.split("\n"), "-" * 70]))
+
+
+def _message(record: logging.LogRecord) -> str:
+    """The message, each value in it by itself first: what one hides or cuts off leaves the others as they are."""
+    text, values = str(record.msg), record.args
+    if not values:
+        return text
+    if isinstance(values, Mapping):
+        return text % {name: _value(value) for name, value in values.items()}
+    return text % tuple(_value(value) for value in values)
+
+
+def _value(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    text = printable(_credential.sub(_hidden, _link_and_all_behind.sub(_hidden, value)))
+    return text if len(text) <= VALUE_AT_MOST else text[:VALUE_AT_MOST] + "..."
+
+
+def _line(text: str) -> str:
+    text = printable(_credential.sub(_hidden, text))
+    encoded = text.encode()
+    return text if len(encoded) <= LINE_AT_MOST else encoded[:LINE_AT_MOST].decode(errors="ignore") + "..."
+
+
+def _hidden(found: re.Match[str]) -> str:
+    return found.group(1) + HIDDEN
