@@ -280,8 +280,8 @@ class AccessTokenAdmin(ReadOnly, ListAdmin):
     fields = ("key_or_gone", "owner", "scope", "created_time", "expires_time", "live")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        tokens = super().get_queryset(request)
-        # Not select_related, whose join would hide the tokens of keys that are gone.
+        # Also the tokens of keys that are gone, which the model's default and a join (select_related) would hide.
+        tokens = AccessToken.objects.order_by(*self.get_ordering(request))
         return tokens.defer("token", "token_checksum").prefetch_related("application__user")
 
     def found_by(self, word: str) -> Q:
