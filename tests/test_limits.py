@@ -161,7 +161,11 @@ def test_what_names_no_client_counts_for_its_address_alone(what):  # security 76
     assert [row.name for row in FailureCount.objects.all()] == ["address:127.0.0.1"]
 
 
-@pytest.mark.parametrize("secret", [SECRET, SECRET[:-1], "guess", "avs_" + "0" * 49])
+@pytest.mark.parametrize(
+    "secret",
+    [SECRET, SECRET[:-1], "guess", "avs_" + "0" * 49],
+    ids=["wrong", "cut off", "a word", "with a wrong checksum"],
+)
 def test_a_wrong_or_malformed_secret_counts_for_its_client(secret):
     statuses = [post(TOKEN, [GRANT], basic(ID, secret), REMOTE_ADDR=f"203.0.113.{n}").status_code for n in range(4)]
     assert statuses == [401, 401, 401, 429]
