@@ -6,7 +6,6 @@ show which code failed, and no values. Django's own filter hides what is marked 
 
 from __future__ import annotations
 
-import re
 from types import FrameType
 from typing import Any
 
@@ -14,10 +13,7 @@ from django.http import HttpRequest, QueryDict
 from django.utils.safestring import SafeString
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
-from profiles import credentials
-
-# Also one that was cut off, as long values are.
-_CREDENTIAL = re.compile(rf"({credentials.SECRET_PREFIX}|{credentials.TOKEN_PREFIX})[0-9A-Za-z]+")
+from . import logs
 
 
 class Filter(SafeExceptionReporterFilter):
@@ -38,11 +34,7 @@ class Reporter(ExceptionReporter):
     """Credentials stand in addresses and in the words of an error, too: taken out of the report as a whole."""
 
     def get_traceback_html(self) -> SafeString:
-        return _without_credentials(super().get_traceback_html())
+        return SafeString(logs.without_credentials(super().get_traceback_html()))
 
     def get_traceback_text(self) -> SafeString:
-        return _without_credentials(super().get_traceback_text())
-
-
-def _without_credentials(report: SafeString) -> SafeString:
-    return SafeString(_CREDENTIAL.sub(r"\1…", report))
+        return SafeString(logs.without_credentials(super().get_traceback_text()))

@@ -45,6 +45,11 @@ def _printable(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
+def without_credentials(text: str) -> str:
+    """The text without secrets and tokens, also those that were cut off."""
+    return _credential.sub(_hidden, text)
+
+
 class LineFormatter(logging.Formatter):
     """The form of the log, by the rules above."""
 
@@ -88,12 +93,12 @@ def _message(record: logging.LogRecord) -> str:
 def _value(value: object) -> object:
     if not isinstance(value, str):
         return value
-    text = printable(_credential.sub(_hidden, _link_and_all_behind.sub(_hidden, value)))
+    text = printable(without_credentials(_link_and_all_behind.sub(_hidden, value)))
     return text if len(text) <= VALUE_AT_MOST else text[:VALUE_AT_MOST] + "..."
 
 
 def _line(text: str) -> str:
-    text = printable(_credential.sub(_hidden, text))
+    text = printable(without_credentials(text))
     encoded = text.encode()
     return text if len(encoded) <= LINE_AT_MOST else encoded[:LINE_AT_MOST].decode(errors="ignore") + "..."
 

@@ -121,6 +121,10 @@ GOOD: dict[str, list[tuple[str, str, Any]]] = {
         ("", "SESSION_COOKIE_AGE", 43200),
         ("60", "SESSION_COOKIE_AGE", 60),
     ],
+    "SESSION_LIFETIME": [
+        ("", "SESSION_LIFETIME", 86400),
+        ("60", "SESSION_LIFETIME", 60),
+    ],
     "CLIENT_FAILURES_PER_MINUTE": [
         ("", "CLIENT_FAILURES_PER_MINUTE", 20),
         ("1", "CLIENT_FAILURES_PER_MINUTE", 1),
@@ -135,7 +139,7 @@ GOOD: dict[str, list[tuple[str, str, Any]]] = {
         (" 1 ", "RATE_LIMITS", True),
     ],
     "EMAIL_URL": [
-        ("", "EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend"),
+        ("", "EMAIL_BACKEND", "airvantage_keys.logs.MailToLog"),
         ("smtp://h", "MAIL", ("h", 25, "", "", False, False)),
         ("smtp+tls://h", "MAIL", ("h", 587, "", "", True, False)),
         ("smtp+ssl://h/", "MAIL", ("h", 465, "", "", False, True)),
@@ -226,6 +230,7 @@ BAD: dict[str, list[str]] = {
     "ACCESS_TOKEN_EXPIRE_SECONDS": [*NO_NUMBERS, "an hour", "0", "999999999999"],
     "REAUTHENTICATION_TIMEOUT": [*NO_NUMBERS, "15m"],
     "SESSION_COOKIE_AGE": [*NO_NUMBERS, "59", "999999999999"],
+    "SESSION_LIFETIME": [*NO_NUMBERS, "59", "999999999999"],
     "CLIENT_FAILURES_PER_MINUTE": [*NO_NUMBERS, "0"],
     "ADDRESS_FAILURES_PER_MINUTE": [*NO_NUMBERS, "0"],
     "RATE_LIMITS": NO_FLAGS,

@@ -241,8 +241,8 @@ def prepared(name: str, client: Client, user: User) -> dict[str, Any]:
 
 # --- What there is --------------------------------------------------------------------------------------------
 
-# The session itself: that it goes on, under which id and until when; and that a password was given. What a session has in
-# it is looked at beside.
+# The session itself: that it goes on, under which id and until when; and that a password was given. What a session has
+# in it is looked at beside.
 OF_SESSIONS = {Session._meta.db_table, UserSession._meta.db_table, Attempts._meta.db_table}
 
 
