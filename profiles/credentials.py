@@ -34,6 +34,8 @@ _BODY, _CHECKSUM = 43, 6  # 62**43 > 2**256 and 62**6 > 2**32
 _is_client_id = re.compile(CLIENT_ID_PATTERN).fullmatch
 _is_secret = re.compile(SECRET_PATTERN).fullmatch
 _is_token = re.compile(TOKEN_PATTERN).fullmatch
+_in_text = re.compile(f"{SECRET_PATTERN}|{TOKEN_PATTERN}")
+_in_row = re.compile(f"(?=({SECRET_PATTERN}|{TOKEN_PATTERN}))")
 
 
 def new_client_id() -> str:
@@ -60,6 +62,22 @@ def is_secret(text: str) -> bool:
 def is_token(text: str) -> bool:
     """Whether this can be an access token at all: its form and its checksum are right."""
     return _is_token(text) is not None and _checksum_holds(text)
+
+
+def holds_credential(text: str) -> bool:
+    """Whether a secret or a token stands in this text.
+
+    By its form alone, because one letter that was mistyped makes it no less readable. In pieces too, as a mail program
+    or a terminal breaks a long line; then the checksum tells it from letters that only happen to stand so.
+    """
+    if _in_text.search(text):
+        return True
+    return any(_checksum_holds(found[1]) for found in _in_row.finditer(re.sub("[^0-9A-Za-z_]", "", text)))
+
+
+def masked(text: str) -> str:
+    """The text with nothing left of secrets and tokens in it but their prefix."""
+    return _in_text.sub(lambda found: found[0][:4] + "***", text)
 
 
 def digest(credential: str) -> str:

@@ -14,6 +14,7 @@ from django.db import models
 from django.db.models import Func
 
 from . import spelling
+from .free_text import validate_no_credential
 
 Validators = list[Callable[[Any], None]]
 
@@ -70,7 +71,7 @@ class _InOneForm(models.CharField):
 class NameField(_InOneForm):
     """A name of somebody or something, in one line."""
 
-    default_validators = [spelling.validate_name]
+    default_validators = [spelling.validate_name, validate_no_credential]
     spell = staticmethod(spelling.name)
     form_field = NameFormField
 
@@ -78,7 +79,7 @@ class NameField(_InOneForm):
 class AddressField(_InOneForm, models.EmailField):
     """An e-mail address."""
 
-    default_validators = [spelling.validate_address]
+    default_validators = [spelling.validate_address, validate_no_credential]
     spell = staticmethod(spelling.address)
     form_field = AddressFormField
 

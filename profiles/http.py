@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.http import HttpRequest
 
+from . import credentials
 from .models import KeyEvent
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ def _as_address(text: str) -> str | None:
 
 
 def user_agent(request: HttpRequest) -> str:
-    """The User-Agent header, made fit to store and to log: one line of printable text, not too long."""
-    text: str = request.META.get("HTTP_USER_AGENT", "")[:USER_AGENT_LENGTH]
+    """The User-Agent header, made fit to store and to log: one line of printable text, not too long, no credential."""
+    text: str = credentials.masked(request.META.get("HTTP_USER_AGENT", ""))[:USER_AGENT_LENGTH]
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else "?" for character in text)

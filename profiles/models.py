@@ -560,9 +560,11 @@ class KeyEvent(Event):
 
 
 class AccountEvent(Event):
-    """What happened to an account, apart from its key: sign-ins, and changes of what protects it."""
+    """What happened to an account, apart from its key: sign-ins, and changes of the account and of what protects it.
 
-    DETAIL_LENGTH = 254
+    Also of a company, an access profile or a group of staff, because that changes many accounts: then `owner` is None
+    and `owner_uid` the uid of the company or the profile; a group has none.
+    """
 
     class Action(models.TextChoices):
         SIGNED_IN = "signed_in", _("Signed in")
@@ -582,12 +584,34 @@ class AccountEvent(Event):
         SESSION_ENDED = "session_ended", _("Browser signed out")
         SESSIONS_ENDED = "sessions_ended", _("All other browsers signed out")
         SESSIONS_ENDED_BY_ADMIN = "sessions_ended_by_admin", _("All browsers signed out by an administrator")
+        ACCOUNT_CREATED = "account_created", _("Account created")
+        ACCOUNT_DELETED = "account_deleted", _("Account deleted")
+        INVITED = "invited", _("Invitation sent")
+        DEACTIVATED = "deactivated", _("Account deactivated")
+        REACTIVATED = "reactivated", _("Account reactivated")
+        NAME_CHANGED = "name_changed", _("Name changed")
+        DETAILS_CHANGED = "details_changed", _("Profile edited")
+        PICTURE_CHANGED = "picture_changed", _("Picture changed")
+        PICTURE_REMOVED = "picture_removed", _("Picture removed")
+        PASSKEY_RENAMED = "passkey_renamed", _("Passkey renamed")
+        COMPANY_CHANGED = "company_changed", _("Moved to another company")
+        ACCESS_PROFILE_CHANGED = "access_profile_changed", _("Access profile changed")
+        STAFF_CHANGED = "staff_changed", _("Staff permissions changed")
+        COMPANY_CREATED = "company_created", _("Company created")
+        COMPANY_EDITED = "company_edited", _("Company edited")
+        COMPANY_DELETED = "company_deleted", _("Company deleted")
+        PROFILE_CREATED = "profile_created", _("Access profile created")
+        PROFILE_EDITED = "profile_edited", _("Access profile edited")
+        PROFILE_DELETED = "profile_deleted", _("Access profile deleted")
+        GROUP_CREATED = "group_created", _("Group created")
+        GROUP_EDITED = "group_edited", _("Group edited")
+        GROUP_DELETED = "group_deleted", _("Group deleted")
 
     kind = "account"
 
     action = models.CharField(_("what"), max_length=30, choices=Action)
     owner = models.ForeignKey(User, models.SET_NULL, null=True, related_name="account_events", verbose_name=_("owner"))
-    detail = models.CharField(_("detail"), max_length=DETAIL_LENGTH, blank=True)
+    detail = models.TextField(_("detail"), blank=True)
 
     class Meta:
         verbose_name = _("account event")

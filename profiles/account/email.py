@@ -27,6 +27,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from .. import credentials, invitations, reauthentication
 from ..fields import AddressFormField
+from ..free_text import FreeTextForm
 from ..http import Origin, UserRequest, client_address, origin_of, user_agent
 from ..models import AccountEvent, EmailChange, Event, User
 from ..views import page
@@ -124,7 +125,7 @@ def confirm(*, link: str, address: str | None, agent: str) -> None:
 # --- Pages ------------------------------------------------------------------------------------------------
 
 
-class EmailForm(forms.Form):
+class EmailForm(FreeTextForm, forms.Form):
     email = AddressFormField(
         label=gettext_lazy("New e-mail address"),
         max_length=ADDRESS_LENGTH,

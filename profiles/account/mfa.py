@@ -167,6 +167,16 @@ def remove(*, authenticator: Authenticator, owner: User, origin: Origin) -> None
 
 
 @transaction.atomic
+def rename_passkey(*, passkey: Authenticator, name: str, owner: User, origin: Origin) -> None:
+    user = _locked(owner)
+    before = passkey.wrap().name
+    if name != before:
+        passkey.data["name"] = name
+        passkey.save(update_fields=["data"])
+        activity.record(Action.PASSKEY_RENAMED, owner=user, origin=origin, detail=f"{before} → {name}")
+
+
+@transaction.atomic
 def make_recovery_codes(*, owner: User, origin: Origin, version: str | None = None) -> list[str]:
     """New recovery codes in place of those of `version`; none if these are not what there is now.
 

@@ -35,6 +35,7 @@ from django.views.decorators.http import require_POST
 
 from .. import reauthentication
 from ..fields import NameFormField
+from ..free_text import FreeTextForm
 from ..http import UserRequest, origin_of
 from ..reauthentication import TOTP_SECRET
 from ..views import page
@@ -134,7 +135,7 @@ class PasskeyNameField(NameFormField):
         return super().to_python(" ".join(str(value or "").split()))
 
 
-class PasskeyForm(_Answer, AddWebAuthnForm):
+class PasskeyForm(_Answer, FreeTextForm, AddWebAuthnForm):
     """What the browser made of a passkey, and a name for it."""
 
     name = PasskeyNameField(
@@ -145,6 +146,7 @@ class PasskeyForm(_Answer, AddWebAuthnForm):
         help_text=gettext_lazy("By which you tell it from others, such as “Laptop” or “Blue key”."),
     )
     credential = CredentialField()
+    machine_made = ("credential",)
     # Every passkey may sign in alone if it can check who holds it; there is nothing to choose.
     passwordless = None
     purpose = passkeys.Purpose.ADD
@@ -180,7 +182,7 @@ class PasskeyLoginForm(_Answer, LoginWebAuthnForm):
             return super().clean_credential()
 
 
-class NameForm(forms.Form):
+class NameForm(FreeTextForm, forms.Form):
     name = PasskeyNameField(label=gettext_lazy("Name"), max_length=50, widget=NAME)
 
 
@@ -324,7 +326,7 @@ def passkey_add(request: UserRequest) -> HttpResponse:
     if not settings.PASSKEY_HOST:
         raise Http404
     user = request.user
-    form = PasskeyForm(request.POST or None, user=user, initial={"name": ""})
+    form = PasskeyForm(request.POST or None, user=user, initial={"name": ""})  # type: ignore[call-arg]  # allauth's
     if form.is_valid():
         name, credential = form.cleaned_data["name"], form.cleaned_data["credential"]
         codes = mfa.add_passkey(owner=user, name=name, credential=credential, origin=origin_of(request))
@@ -343,8 +345,8 @@ def passkey_rename(request: UserRequest, pk: int) -> HttpResponse:
     passkey = get_object_or_404(Authenticator, pk=pk, user=request.user, type=mfa.Type.WEBAUTHN)
     form = NameForm(request.POST or None, initial={"name": passkey.wrap().name})
     if form.is_valid():
-        passkey.data["name"] = form.cleaned_data["name"]
-        passkey.save(update_fields=["data"])
+        name = form.cleaned_data["name"]
+        mfa.rename_passkey(passkey=passkey, name=name, owner=request.user, origin=origin_of(request))
         messages.success(request, _("The passkey has its new name."))
         return redirect("mfa_index")
     return render(request, "mfa/passkey_rename.html", {"form": form}, status=422 if form.is_bound else 200)

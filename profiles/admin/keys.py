@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import Any
 
@@ -21,7 +20,8 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from .. import credentials, keys, tokens
+from .. import keys, tokens
+from ..free_text import FreeTextForm
 from ..http import origin_of
 from ..models import AccessToken, KeyEvent, OAuthApplication, User
 from .base import (
@@ -41,8 +41,6 @@ from .base import (
 
 LIVE_TOKENS_IN_LIST = 100
 LIVE_TOKENS_IN_DETAIL = 1000
-
-_holds_credential = re.compile(f"{credentials.SECRET_PATTERN}|{credentials.TOKEN_PATTERN}").search
 
 
 def at_most(number: int, limit: int) -> str:
@@ -85,7 +83,7 @@ class LastUsedFilter(ChoiceFilter):
         return queryset.filter(last_used__gte=since)
 
 
-class RevokeForm(forms.Form):
+class RevokeForm(FreeTextForm, forms.Form):
     reason = forms.CharField(
         label=gettext_lazy("Reason"),
         max_length=200,
@@ -95,8 +93,6 @@ class RevokeForm(forms.Form):
 
     def clean_reason(self) -> str:
         reason = " ".join(str(self.cleaned_data["reason"]).split())
-        if _holds_credential(reason):
-            raise forms.ValidationError(_("Leave the secret key or token itself out: the reason is kept for good."))
         if not reason.isprintable():
             raise forms.ValidationError(_("Write the reason in printable characters."))
         return reason
@@ -104,6 +100,7 @@ class RevokeForm(forms.Form):
 
 @admin.register(OAuthApplication)
 class KeyAdmin(ReadOnly, ListAdmin):
+    company_path = "user__company"
     list_display = (
         "client_id",
         "owner_and_company",
@@ -267,7 +264,12 @@ class KeyAdmin(ReadOnly, ListAdmin):
 
 @admin.register(AccessToken)
 class AccessTokenAdmin(ReadOnly, ListAdmin):
-    """Ten million rows or more: the list reads one page by primary key, and owners and keys of that page."""
+    """Ten million rows or more: the list reads one page by primary key, and owners and keys of that page.
+
+    Whoever reaches one company only does not see the tokens of keys that are gone: nothing tells whose they were.
+    """
+
+    company_path = "application__user__company"
 
     list_display = ("number", "key_or_gone", "owner", "scope", "created_time", "expires_time", "live")
     list_filter = ()

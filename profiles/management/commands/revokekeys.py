@@ -13,11 +13,12 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError, transaction
 from django.db.models import Max, Q
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from airvantage_keys.logs import printable
 
 from ... import credentials, keys, notices
+from ...free_text import REFUSAL
 from ...models import Company, OAuthApplication, User
 from .. import working
 from ..working import Progress, origin_of_command
@@ -174,4 +175,8 @@ def _reason(text: str) -> str:
     text = text.strip()
     if not text or len(text) > REASON_LENGTH or not text.isprintable():
         raise argparse.ArgumentTypeError(f"one line of at most {REASON_LENGTH} characters, please")
+    if credentials.holds_credential(text):
+        # Not shown again, and in English as all that commands say.
+        with translation.override("en"):
+            raise argparse.ArgumentTypeError(str(REFUSAL))
     return text
