@@ -52,13 +52,6 @@ def password_link(uid: str, token: str) -> str:
     return f"{settings.BASE_URL}{path}"
 
 
-def tell_old_address(user: User, old_address: str) -> None:
-    """Mail the address that an account had until now that it has another one. Raises MailFailed."""
-    context = {"user": user, "old_address": old_address, "time": timezone.now()}
-    with translation.override(user.mail_language):
-        mail(old_address, _("Your e-mail address at AirVantage Keys was changed"), "address_changed", context)
-
-
 def forget_other_addresses(user: User) -> None:
     """Take away the addresses that the user had before, by which they could still sign in or reset the password."""
     EmailAddress.objects.filter(user=user).exclude(email=user.email).delete()

@@ -109,6 +109,24 @@ WORDS: dict[str, Words] = {
         browsers=_ALL_END,
         reset=False,
     ),
+    AccountEvent.Action.REACTIVATED: Words(
+        subject=_("Your account was reactivated"),
+        effect=_("You can sign in again. Your personal API access key, if you have one, works as before."),
+        remedy=_("See what else was done, and regenerate the secret key of your API access key if in doubt:"),
+        section="security",
+    ),
+    AccountEvent.Action.COMPANY_CHANGED: Words(
+        subject=_("You were moved to another company"),
+        effect=_("From now on you, and your personal API access key, see what belongs to that company."),
+    ),
+    AccountEvent.Action.ACCESS_PROFILE_CHANGED: Words(
+        subject=_("Your access profile was changed"),
+        effect=_("Your rights, and those of your personal API access key, are those of the new access profile."),
+    ),
+    AccountEvent.Action.STAFF_CHANGED: Words(
+        subject=_("Your permissions in the admin site were changed"),
+        effect=_("What the admin site opens to you has changed."),
+    ),
     AccountEvent.Action.MFA_ADDED: Words(
         subject=_("A second factor was added to your account"),
         effect=_("Signing in takes your password and a second factor. Your API access key is not affected."),
@@ -193,10 +211,11 @@ def mail_owner(event: KeyEvent | AccountEvent, *, address: str = "") -> None:
 
     To `address`, if that is given: the one on file before the change, when it is the address that changes.
     Not an owner who is inactive: they can not sign in to do anything about it, their key was refused already, and who
-    reads the mailbox of somebody who has left is not known.
+    reads the mailbox of somebody who has left is not known. But of a changed address all are told: nobody takes an
+    account over in silence by making it inactive first.
     """
     owner = event.owner
-    if event.action not in WORDS or owner is None or not owner.is_active:
+    if event.action not in WORDS or owner is None or not (owner.is_active or address):
         return
     # The address and the language are those on file now, whatever else this request does to them.
     write = partial(_notice, address or owner.email, owner.mail_language, event)

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.test import Client
+from django.db import connection
+from django.test import Client, TransactionTestCase
 
-from profiles import keys, limits, notices, tokens
+from profiles import append_only, keys, limits, notices, tokens
 from profiles.http import Origin
 from profiles.models import AccessProfile, Company, KeyEvent, OAuthApplication, User
 
@@ -29,6 +30,22 @@ def pytest_configure() -> None:
         "django.contrib.auth.hashers.MD5PasswordHasher",
         *settings.PASSWORD_HASHERS[-1:],
     ]
+
+    _flush_lifts_the_protection_of_events()
+
+
+def _flush_lifts_the_protection_of_events() -> None:
+    """A test that commits is followed by emptying all tables, which no one else may do with events.
+
+    What empties them also ends as `migrate` does: by setting the triggers again.
+    """
+    empty = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]
+
+    def teardown(self: TransactionTestCase) -> None:
+        append_only.lift(connection)
+        empty(self)
+
+    TransactionTestCase._fixture_teardown = teardown  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)

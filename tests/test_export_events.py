@@ -14,8 +14,9 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
-from profiles import event_export, keys
+from profiles import append_only, event_export, keys
 from profiles.http import Origin
 from profiles.models import KeyEvent, OAuthApplication
 
@@ -42,6 +43,8 @@ def events(user, other_user) -> None:
         datetime(2026, 1, 20, 9, 30, tzinfo=UTC),
         datetime(2026, 2, 1, tzinfo=UTC),
     ]
+    connection.check_constraints()  # PostgreSQL alters no table with checks that are still to be made
+    append_only.lift(connection)  # which comes back with the end of the test
     for event, day in zip(KeyEvent.objects.order_by("pk"), days, strict=True):
         super(type(KeyEvent.objects.all()), KeyEvent.objects.filter(pk=event.pk)).update(time=day)
 

@@ -10,9 +10,11 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.contrib.admin.utils import label_for_field
 from django.db.models import F, Value
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.utils.text import capfirst
 
 from .. import notices
 from ..http import Origin, UserRequest
@@ -20,6 +22,9 @@ from ..models import AccountEvent, KeyEvent, User
 from ..views import page
 
 PAGE = 50
+# What users say about themselves: changes of these are one kind of event, which names them.
+DETAILS = ("job_title", "phone_number", "country", "language", "time_zone", "marketing")
+_name_of_detail = re.compile(rf"(?:(?<=^)|(?<=; ))({'|'.join(DETAILS)})(?=[:;]|$)")
 
 logger = logging.getLogger(__name__)
 
@@ -31,34 +36,55 @@ def record(
     origin: Origin,
     detail: str = "",
     address: str = "",
-    mail: bool = True,
+    mailed: bool = True,
 ) -> None:
-    """Note what was done to the account of `owner`, and `mail` the owner if it is one of `notices.WORDS`.
+    """Note what was done to the account of `owner`, and mail the owner if it is one of `notices.WORDS`.
 
     `address` is the e-mail address on file before the change, if the change is of that. `detail` says which method,
     which browser, which address: one line, in no language, and never a secret or a code.
     """
-    event = AccountEvent.objects.create(
+    event = _record(action, owner=owner, uid=owner.uid, origin=origin, detail=detail)
+    if mailed:
+        notices.mail_owner(event, address=address)
+
+
+def record_about(action: AccountEvent.Action, *, uid: str, origin: Origin, detail: str) -> None:
+    """Note what was done to a company, an access profile or a group of staff: many accounts change with it."""
+    _record(action, owner=None, uid=uid, origin=origin, detail=detail)
+
+
+def _record(action: AccountEvent.Action, *, owner: User | None, uid: str, origin: Origin, detail: str) -> AccountEvent:
+    event: AccountEvent = AccountEvent.objects.create(
         action=action,
         owner=owner,
-        owner_uid=owner.uid,
+        owner_uid=uid,
         actor=origin.actor,
         actor_uid=origin.actor.uid if origin.actor else "",
         via=origin.via,
         address=origin.address,
         user_agent=origin.user_agent,
-        detail=detail[: AccountEvent.DETAIL_LENGTH],
+        detail=detail,
     )
-    if mail:
-        notices.mail_owner(event, address=address)
     logger.info(
         "account %s: owner=%s actor=%s via=%s address=%s",
         action.value,
-        owner.uid,
+        uid or "-",
         event.actor_uid or "-",
         origin.via.value,
         origin.address or "-",
     )
+    return event
+
+
+def readable(action: str, detail: str) -> str:
+    """The detail of an event, with names of fields in the language of the page."""
+    if action != AccountEvent.Action.DETAILS_CHANGED:
+        return detail
+    return _name_of_detail.sub(lambda found: _label(found[1]), detail)
+
+
+def _label(field: str) -> str:
+    return capfirst(str(label_for_field(field, User)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +113,7 @@ def entries(owner: User, *, number: int) -> tuple[list[Entry], bool]:
     rows = list(both.order_by("-time", "source", "-id")[first : first + PAGE + 1])
     actions = {"account": AccountEvent.Action, "key": KeyEvent.Action}
     found = [
-        Entry(time, str(actions[source](action).label), via, address, user_agent, note)
+        Entry(time, str(actions[source](action).label), via, address, user_agent, readable(action, note))
         for time, _id, source, action, via, address, user_agent, note in rows[:PAGE]
     ]
     return found, len(rows) > PAGE

@@ -113,7 +113,7 @@ class AccountAdapter(DefaultAccountAdapter):
         """A wrong password. The owner of the account can see it; whoever has none needs no warning."""
         origin = origin_of(request)
         if self._owner:
-            activity.record(AccountEvent.Action.SIGN_IN_FAILED, owner=self._owner, origin=origin, mail=False)
+            activity.record(AccountEvent.Action.SIGN_IN_FAILED, owner=self._owner, origin=origin, mailed=False)
         else:
             # A write and a line in the log, as above: the time that it takes must not tell that there is no account.
             attempts.times("sign-in:nobody", within=attempts.MINUTE)

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from django import forms
 from django.conf import settings
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone, translation
@@ -18,9 +19,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from .. import reauthentication
-from ..http import UserRequest
+from ..free_text import FreeTextForm
+from ..http import UserRequest, origin_of
 from ..models import User
 from ..views import page
+from . import changes
 
 # The rest of the database's names are old ones, offsets and the like.
 CONTINENTS = {
@@ -63,7 +66,7 @@ def time_zones() -> tuple[Any, ...]:
     )
 
 
-class DetailsForm(forms.ModelForm):
+class DetailsForm(FreeTextForm, forms.ModelForm):
     language = forms.ChoiceField(
         label=gettext_lazy("Language"),
         required=False,
@@ -111,7 +114,11 @@ def edit(request: UserRequest) -> HttpResponse:
     form = DetailsForm(request.POST if request.method == "POST" else None, instance=owner)
     if form.is_bound and form.is_valid():
         if form.changed_data:
-            owner.save(update_fields=form.changed_data)
+            with transaction.atomic():
+                before = User.objects.select_for_update(of=("self",)).get(pk=owner.pk)
+                owner.save(update_fields=form.changed_data)
+                origin = origin_of(request)
+                changes.record_changes(before=before, owner=owner, fields=form.changed_data, origin=origin)
         # In the language of the page that will say it.
         with translation.override(language_of(owner) or translation.get_language_from_request(request)):
             messages.success(request, _("Your profile was saved."))

@@ -34,13 +34,13 @@ from PIL import Image, ImageOps
 
 from .. import errors, reauthentication
 from ..bearer import insufficient
-from ..http import UserRequest
+from ..http import Origin, UserRequest, origin_of
 from ..listing import UID_PATTERN
-from ..models import User
+from ..models import AccountEvent, User
 from ..resources import PICTURE_SIZES
 from ..rights import VIEW_USERS
 from ..views import page
-from . import colours
+from . import activity, colours
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ def _name(normal: str, size: str) -> str:
 # --- Keeping ----------------------------------------------------------------------------------------------
 
 
-def change(*, owner: User, picture: tuple[str, dict[str, bytes]] | None) -> None:
+def change(*, owner: User, picture: tuple[str, dict[str, bytes]] | None, origin: Origin) -> None:
     """Give `owner` this picture, or none. The files of the one before go once that is certain."""
     name = ""
     if picture:
@@ -166,6 +166,9 @@ def change(*, owner: User, picture: tuple[str, dict[str, bytes]] | None) -> None
             row = User.objects.select_for_update().only("picture").get(pk=owner.pk)
             transaction.on_commit(partial(remove_files, row.picture.name or ""), robust=True)
             User.objects.filter(pk=owner.pk).update(picture=name)
+            if name or row.picture:
+                action = AccountEvent.Action.PICTURE_CHANGED if name else AccountEvent.Action.PICTURE_REMOVED
+                activity.record(action, owner=owner, origin=origin)
     except BaseException:
         remove_files(name)
         raise
@@ -243,7 +246,7 @@ def edit(request: UserRequest) -> HttpResponse:
     if request.method == "POST":
         form = PictureForm(request.POST, request.FILES)
         if form.is_valid():
-            change(owner=request.user, picture=form.cleaned_data["picture"])
+            change(owner=request.user, picture=form.cleaned_data["picture"], origin=origin_of(request))
             messages.success(request, _("Your picture was changed."))
             return redirect("profile")
         form.fields["picture"].widget.attrs["autofocus"] = True
@@ -253,6 +256,6 @@ def edit(request: UserRequest) -> HttpResponse:
 @page("POST")
 @reauthentication.required(back="picture-edit")
 def remove(request: UserRequest) -> HttpResponse:
-    change(owner=request.user, picture=None)
+    change(owner=request.user, picture=None, origin=origin_of(request))
     messages.success(request, _("Your picture was removed."))
     return redirect("profile")

@@ -163,7 +163,7 @@ class KeyEventAdmin(EventAdmin):
             return HttpResponseRedirect(reverse("admin:profiles_keyevent_changelist") + "?e=1")
         today = timezone.now().date().isoformat()
         return StreamingHttpResponse(
-            event_export.as_csv(event_export.in_parts(events, newest_first=True), is_file=True),
+            event_export.as_csv(self.model, event_export.in_parts(events, newest_first=True), is_file=True),
             content_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="key-events-{today}.csv"'},
         )

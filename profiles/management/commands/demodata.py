@@ -13,10 +13,13 @@ from django.core.management.base import CommandError
 from django.db import transaction
 
 from ... import rights, spelling
-from ...models import AccessProfile, Company, User
+from ...account import activity, changes
+from ...models import AccessProfile, AccountEvent, Company, User
 from .. import working
+from ..working import origin_of_command
 
 COMPANY = "Demo Company"
+_origin = partial(origin_of_command, "demodata")
 DOMAIN = "@demo.example"  # nobody's, by RFC 2606
 PROFILES = {
     "Administrator": sorted(rights.ALL_RIGHTS),
@@ -89,9 +92,13 @@ class Command(working.Command):
         if has_own_users and not Company.objects.filter(name=COMPANY).exists():
             return ["No demo data was made: the database holds users of its own."]
         # The first row written is the same for all: a second command run at the same time waits here for the first.
-        company, _ = Company.objects.get_or_create(name=COMPANY)
+        company, is_new = Company.objects.get_or_create(name=COMPANY)
+        if is_new:
+            changes.record_company(before=None, after=company, origin=_origin())
         for name, held in PROFILES.items():
-            AccessProfile.objects.get_or_create(name=name, defaults={"rights": held})
+            profile, is_new = AccessProfile.objects.get_or_create(name=name, defaults={"rights": held})
+            if is_new:
+                changes.record_profile(before=None, after=profile, origin=_origin())
         new_password = password or _random_password()
         made = [email for email, about in USERS.items() if self._make_user(email, about, company, new_password)]
         changed = [email for email in USERS if password and self._set_password(email, company, password)]
@@ -111,7 +118,10 @@ class Command(working.Command):
         fields["access_profile"] = AccessProfile.objects.get(name=about["profile"])
         fields["company"] = company
         fields["password"] = partial(make_password, password)  # which takes long, so only for a new user
-        return User.objects.get_or_create(email=email, defaults=fields)[1]
+        user, is_new = User.objects.get_or_create(email=email, defaults=fields)
+        if is_new:
+            changes.record_created(owner=user, origin=_origin())
+        return is_new
 
     def _set_password(self, email: str, company: Company, password: str) -> bool:
         """Give a demo user this password, unless it is theirs; whether it was changed."""
@@ -122,6 +132,8 @@ class Command(working.Command):
             return False
         user.set_password(password)
         user.save(update_fields=["password"])
+        # Nobody reads the mail of that address.
+        activity.record(AccountEvent.Action.PASSWORD_CHANGED, owner=user, origin=_origin(), mailed=False)
         return True
 
     def _warn_if_weak(self, password: str) -> None:

@@ -1,4 +1,4 @@
-"""manage.py exportevents: key events as a file, to keep elsewhere or to look through."""
+"""manage.py exportevents: key events, or account events, as a file, to keep elsewhere or to look through."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
+from django.db.models import QuerySet
 from django.utils.dateparse import parse_datetime
 
 from ... import event_export
-from ...models import KeyEvent
+from ...models import AccountEvent, KeyEvent
 from .. import working
 from ..working import Progress
 
+KINDS: dict[str, type[KeyEvent | AccountEvent]] = {"key": KeyEvent, "account": AccountEvent}
 FORMATS = ("csv", "jsonl")
 
 
 class Command(working.Command):
     help = (
         "Writes the key events, oldest first, as CSV or as JSON lines: what happened to whose key, when (UTC), by whom "
-        "and from where. The memory it needs does not depend on their number. Events are personal data: a file it "
+        "and from where. With --kind account, the account events: sign-ins, and changes of accounts, companies, access "
+        "profiles and groups. The memory it needs does not depend on their number. Events are personal data: a file it "
         "makes can be read by its owner only."
     )
 
@@ -33,6 +36,7 @@ class Command(working.Command):
         moment = "2026-01-31, its first moment, or 2026-01-31T12:00:00; UTC unless it says another zone"
         parser.add_argument("--since", type=_moment, metavar="DATE", help=f"from this moment on: {moment}")
         parser.add_argument("--until", type=_moment, metavar="DATE", help="before this moment")
+        parser.add_argument("--kind", choices=KINDS, default="key", help="which events (key)")
         parser.add_argument(
             "--format",
             choices=FORMATS,
@@ -56,20 +60,21 @@ class Command(working.Command):
     ) -> None:
         if output and output.exists():
             raise CommandError(f"{output} is there already; choose another name.")
-        events = KeyEvent.objects.all()
+        model = KINDS[options["kind"]]
+        events: QuerySet[Any] = model.objects.all()
         if since:
             events = events.filter(time__gte=since)
         if until:
             events = events.filter(time__lt=until)
         if dry_run:
-            self.stdout.write(f"{events.count():,} key events would be written.")
+            self.stdout.write(f"{events.count():,} {options['kind']} events would be written.")
             return
-        progress = Progress(self, "key events written")
+        progress = Progress(self, f"{options['kind']} events written")
         parts = _counted(event_export.in_parts(events), progress)
         if options["format"] == "csv":
-            written = event_export.as_csv(parts, is_file=output is not None)
+            written = event_export.as_csv(model, parts, is_file=output is not None)
         else:
-            written = event_export.as_json_lines(parts)
+            written = event_export.as_json_lines(model, parts)
         if output:
             _write_file(output, written)
             self.stdout.write(f"{progress}.")
@@ -86,7 +91,7 @@ class Command(working.Command):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _counted(parts: Iterator[list[KeyEvent]], progress: Progress) -> Iterator[list[KeyEvent]]:
+def _counted(parts: Iterator[list[Any]], progress: Progress) -> Iterator[list[Any]]:
     for part in parts:
         yield part
         progress.add(len(part))
