@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from profiles.models import User
+from profiles import rights
+from profiles.models import AccessProfile, User
 
 from .conftest import PASSWORD
 
@@ -17,9 +20,11 @@ def browser_of(user: User) -> Client:
     return client
 
 
-def make_staff() -> User:
-    """Staff without any permission."""
-    return User.objects.create_user("staff@example.com", PASSWORD, name="Sam Staff", is_staff=True)
+def make_staff(**fields: Any) -> User:
+    """Staff without any permission; unless these fields say something else, of the whole site and with all rights."""
+    if "access_profile" not in fields:
+        fields["access_profile"] = AccessProfile.objects.create(name="Everything", rights=sorted(rights.ALL_RIGHTS))
+    return User.objects.create_user("staff@example.com", PASSWORD, name="Sam Staff", is_staff=True, **fields)
 
 
 def permit(user: User, *names: str) -> Client:

@@ -16,7 +16,7 @@ from django.test import Client
 from profiles.account import mfa
 from profiles.models import AccountEvent, Company, User
 
-from .admin_site import browser_of, permit
+from .admin_site import browser_of, make_staff, permit
 from .conftest import PASSWORD, sign_in
 from .oauth import ask
 from .page import PROFILE, Tags, by_htmx, html, long_ago, words
@@ -419,7 +419,7 @@ def test_an_administrator_resets_what_is_lost(
 
 
 def test_staff_reset_no_staff_and_nobody_themselves(admin_user, with_email_codes):
-    staff = User.objects.create_user("staff@example.com", PASSWORD, name="Sam Staff", is_staff=True)
+    staff = make_staff()
     User.objects.update(email_codes=True)
     page = reset(permit(staff, "view_user", "change_user"), staff, admin_user, with_email_codes)
     assert "2 users were left out" in page

@@ -33,10 +33,11 @@ for _model in (
 ):
     admin.site.unregister(_model)
 
-from . import access, events, keys, users  # noqa: E402 - they register what was just taken away
+from . import access, base, events, keys, users  # noqa: E402 - they register what was just taken away
 
 __all__ = ["access", "events", "keys", "users"]
 
+admin.site.autocomplete_view = base.Autocomplete.as_view(admin_site=admin.site)  # type: ignore[method-assign, assignment]
 admin.site.site_header = admin.site.site_title = "AirVantage Keys"
 admin.site.index_title = _("Administration")
 admin.site.enable_nav_sidebar = False  # the lists need the room

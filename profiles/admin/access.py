@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin
 from django.contrib.auth.models import Group, Permission
+from django.db import transaction
 from django.db.models import Count, IntegerField, Model, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
@@ -17,27 +19,45 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from .. import rights, spelling
-from ..models import AccessProfile, Company, User
-from .base import ListAdmin, UsedByUsers
+from .. import reach, rights, spelling
+from ..account import changes
+from ..http import origin_of
+from ..models import AccessProfile, Company, KeyEvent, User
+from .base import FreeTextModelForm, ListAdmin, UsedByUsers, actor_of
 
 
-def number_of_users(field: str) -> Coalesce:
-    """How many users have this row, counted for the rows of one page only."""
-    counted = User.objects.filter(**{field: OuterRef("pk")}).order_by().values(field).annotate(n=Count("pk"))
+def number_of_users(users: QuerySet[User], field: str) -> Coalesce:
+    """How many of these users have this row, counted for the rows of one page only."""
+    counted = users.filter(**{field: OuterRef("pk")}).order_by().values(field).annotate(n=Count("pk"))
     return Coalesce(Subquery(counted.values("n"), output_field=IntegerField()), 0)
 
 
 class WithUsers(UsedByUsers, ListAdmin):
-    """A list with the number of its users, each number a link to them."""
+    """A list with the number of its users, each number a link to them. A change changes them all, so it is an event."""
 
     ordering = ("name",)
+    record: Callable[..., None]  # one of `changes`
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).annotate(number_of_users=number_of_users(self.user_field))
+        counted = number_of_users(reach.users(actor_of(request)), self.user_field)
+        return super().get_queryset(request).annotate(number_of_users=counted)
 
     def found_by(self, word: str) -> Q:
         return Q(name_folded__contains=spelling.folded(word)) | Q(uid=word.lower())
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001
+        before = type(obj).objects.select_for_update().get(pk=obj.pk) if change else None
+        super().save_model(request, obj, form, change)
+        type(self).record(before=before, after=obj, origin=origin_of(request, via=KeyEvent.Via.ADMIN))
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        type(self).record(before=obj, after=None, origin=origin_of(request, via=KeyEvent.Via.ADMIN))
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        with transaction.atomic():
+            for obj in queryset:
+                self.delete_model(request, obj)
 
     @admin.display(description=_("users"), ordering="number_of_users")
     def users(self, obj: Any) -> SafeString:
@@ -47,11 +67,17 @@ class WithUsers(UsedByUsers, ListAdmin):
 
 @admin.register(Company)
 class CompanyAdmin(WithUsers):
+    company_path = "pk"
+    record = changes.record_company
     user_field = "company"
     list_display = ("name", "uid", "require_mfa", "users")
     fields = ("name", "require_mfa", "uid")
     readonly_fields = ("uid",)
     search_help_text = _("Name or uid.")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Not for who belongs to a company: they could not even see the new one."""
+        return super().has_add_permission(request) and reach.is_site_wide(actor_of(request))
 
 
 class RightsWidget(forms.CheckboxSelectMultiple):
@@ -61,17 +87,25 @@ class RightsWidget(forms.CheckboxSelectMultiple):
         return render_to_string("admin/widgets/rights.html", self.get_context(name, value, attrs))
 
 
-class AccessProfileForm(forms.ModelForm):
+class AccessProfileForm(FreeTextModelForm):
+    actor: User  # who fills it in
+
     rights = forms.MultipleChoiceField(
         label=_("Rights"),
         required=False,
-        choices=lambda: list(rights.grouped(rights.ALL_RIGHTS).items()),
         widget=RightsWidget,
+        error_messages={"invalid_choice": _("Choose rights of this list: you can give only those that you hold.")},
     )
 
     class Meta:
         model = AccessProfile
         fields = ("name", "rights")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "rights" in self.fields:
+            offered = rights.grouped(reach.rights_to_give(self.actor))
+            self.fields["rights"].choices = list(offered.items())  # type: ignore[attr-defined]  # it is a choice
 
     def clean_rights(self) -> list[str]:
         return sorted(self.cleaned_data["rights"])
@@ -79,6 +113,7 @@ class AccessProfileForm(forms.ModelForm):
 
 @admin.register(AccessProfile)
 class AccessProfileAdmin(WithUsers):
+    record = changes.record_profile
     user_field = "access_profile"
     form = AccessProfileForm
     list_display = ("name", "uid", "number_of_rights", "users")
@@ -88,6 +123,26 @@ class AccessProfileAdmin(WithUsers):
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
         may_change = self.has_change_permission(request, obj) if obj else self.has_add_permission(request)
         return ("name", "uid", "rights" if may_change else "rights_held")
+
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: Model | None = None,
+        change: bool = False,  # noqa: FBT001, FBT002
+        **kwargs: Any,
+    ) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        form.actor = actor_of(request)  # type: ignore[attr-defined]  # it is an AccessProfileForm
+        return form
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return super().has_change_permission(request, obj) and self._may_change(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and self._may_change(request, obj)
+
+    def _may_change(self, request: HttpRequest, obj: Model | None) -> bool:
+        return not isinstance(obj, AccessProfile) or reach.may_change_profile(actor_of(request), obj)
 
     @admin.display(description=_("rights"))
     def number_of_rights(self, obj: AccessProfile) -> int:
@@ -110,6 +165,8 @@ admin.site.unregister(Group)
 class StaffGroupAdmin(GroupAdmin):
     """Who can change a group can give themselves whatever it holds, so that takes a superuser."""
 
+    form = FreeTextModelForm
+
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return False
 
@@ -130,6 +187,25 @@ class StaffGroupAdmin(GroupAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return request.user.is_superuser
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:  # noqa: FBT001
+        # The name is saved already, and what it was is known to the form alone.
+        _name, powers = changes.group_state(form.instance)
+        before = (form.initial["name"], powers) if change else None
+        super().save_related(request, form, formsets, change)
+        self._record(request, before, changes.group_state(form.instance))
+
+    def delete_model(self, request: HttpRequest, obj: Group) -> None:
+        self._record(request, changes.group_state(obj), None)
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
+        with transaction.atomic():
+            for group in queryset:
+                self.delete_model(request, group)
+
+    def _record(self, request: HttpRequest, before: Any, after: Any) -> None:
+        changes.record_group(before=before, after=after, origin=origin_of(request, via=KeyEvent.Via.ADMIN))
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any) -> Any:
         if db_field.name == "permissions":

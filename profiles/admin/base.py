@@ -7,11 +7,14 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.autocomplete import AutocompleteJsonView
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import IntegrityError
 from django.db.models import IntegerField, Model, Q, QuerySet, Subquery
@@ -25,8 +28,9 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from .. import spelling
-from ..models import Company, User
+from .. import credentials, reach, spelling
+from ..free_text import FreeTextForm
+from ..models import User
 
 if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList
@@ -66,6 +70,26 @@ class CappedCount(Subquery):
     output_field = IntegerField()
 
 
+def actor_of(request: HttpRequest) -> User:
+    """Who is at work. The admin site lets nobody in who is not signed in."""
+    return cast("User", request.user)
+
+
+class Autocomplete(AutocompleteJsonView):
+    """What a field of a form offers as one types. Django also takes the other side of a relation, and then fails."""
+
+    def process_request(self, request: HttpRequest) -> Any:
+        found = super().process_request(request)
+        field = found[2]
+        if field.auto_created:
+            raise PermissionDenied
+        return found
+
+
+class FreeTextModelForm(FreeTextForm, forms.ModelForm):
+    """The form of every model here."""
+
+
 class ListAdmin(admin.ModelAdmin):
     """A list that is quick with millions of rows, a search by words, and no answer to any other question.
 
@@ -82,7 +106,25 @@ class ListAdmin(admin.ModelAdmin):
     # Shows the search box; `found_by` does the search.
     search_fields: ClassVar[tuple[str, ...]] = ("pk",)
 
+    form = FreeTextModelForm
+    # The way from a row to the company that it belongs to; "" where rows belong to none.
+    company_path = ""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """What is in reach, on every page and for every action: nothing here comes from anywhere else."""
+        rows = super().get_queryset(request)
+        return reach.within(rows, actor_of(request), self.company_path) if self.company_path else rows
+
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        if credentials.holds_credential(request.GET.get("q", "")):
+            text = _(
+                "A secret key or an access token finds nothing here, and stays in the browser's history. Take it for "
+                "leaked: revoke the key that it belongs to, or have its owner regenerate it."
+            )
+            self.message_user(request, text, messages.ERROR)
+            asked = request.GET.copy()
+            asked["q"] = "***"
+            request.GET = asked  # type: ignore[assignment]  # which the list, its form and its links read
         title = capfirst(self.opts.verbose_name_plural)
         return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
@@ -189,9 +231,12 @@ class UsedByUsers(ClashesAreErrors):
     ) -> tuple[list[Any], dict[str, int], set[Any], list[Any]]:
         # Not Django's list of all that stands in the way: it could be a million users long.
         users = User.objects.filter(**{f"{self.user_field}__in": [obj.pk for obj in objs]})
-        number = users.count()
-        if number:
-            return [], {}, set(), [ngettext("%d user", "%d users", number) % number]
+        number = reach.within(users, actor_of(request), "company").count()
+        in_the_way = [ngettext("%d user", "%d users", number) % number] if number else []
+        if not in_the_way and users.exists():
+            in_the_way = [_("users of other companies")]
+        if in_the_way:
+            return [], {}, set(), in_the_way
         return super().get_deleted_objects(objs, request)
 
 
@@ -313,10 +358,11 @@ class CompanyFilter(FieldFilter):
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
         if not request.user.has_perm("profiles.view_company"):
             return []
-        companies = list(Company.objects.all()[:COMPANIES_IN_FILTER])
+        in_reach = reach.companies(actor_of(request))
+        companies = list(in_reach[:COMPANIES_IN_FILTER])
         value = self.value()
         if value and is_pk(value) and value not in {str(each.pk) for each in companies}:
-            companies += Company.objects.filter(pk=value)
+            companies += in_reach.filter(pk=value)
         return [(str(company.pk), company.name) for company in companies]
 
 

@@ -1,4 +1,4 @@
-"""Key events, to read, to search and to take away as CSV; and account events, to read and to search."""
+"""Key events and account events: to read, to search and to take away as CSV."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from .. import event_export
+from ..account import activity
 from ..models import AccountEvent, Event, KeyEvent
 from .base import (
     CompanyFilter,
@@ -58,8 +59,15 @@ class TimeFilter(PeriodFilter):
 
 
 class EventAdmin(ReadOnly, ListAdmin):
-    """What both kinds of events have in common."""
+    """What both kinds of events have in common.
 
+    Whoever reaches one company only sees the events of the users whom it has now. Those name who acted, be it somebody
+    from elsewhere: that is what they are for.
+    """
+
+    company_path = "owner__company"
+
+    change_list_template = "admin/profiles/events.html"
     list_select_related = ("owner", "actor")
     ordering = ("-id",)
     sortable_by = ()
@@ -89,6 +97,31 @@ class EventAdmin(ReadOnly, ListAdmin):
         who = obj.actor.email if obj.actor else obj.actor_uid or "-"
         return two_lines(who, " · ".join(filter(None, (obj.get_via_display(), obj.address, client))))
 
+    # --- Taking them away ---------------------------------------------------------------------------------
+
+    @property
+    def _view(self) -> str:
+        return f"{self.opts.app_label}_{self.opts.model_name}"
+
+    def get_urls(self) -> list[URLPattern]:
+        export = path("export/", self.admin_site.admin_view(self.export_view), name=f"{self._view}_export")
+        return [export, *super().get_urls()]
+
+    def export_view(self, request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+        """The events that the list shows for the same search and filters, all of them, newest first."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            events = self.get_changelist_instance(request).queryset
+        except IncorrectLookupParameters:
+            return HttpResponseRedirect(reverse(f"admin:{self._view}_changelist") + "?e=1")
+        today = timezone.now().date().isoformat()
+        return StreamingHttpResponse(
+            event_export.as_csv(self.model, event_export.in_parts(events, newest_first=True), is_file=True),
+            content_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": f'attachment; filename="{self.model.kind}-events-{today}.csv"'},
+        )
+
 
 class AccountActionFilter(ActionFilter):
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> Any:
@@ -115,7 +148,7 @@ class AccountEventAdmin(EventAdmin):
 
     @admin.display(description=_("what"))
     def deed(self, obj: AccountEvent) -> SafeString:
-        return two_lines(obj.get_action_display(), obj.detail)
+        return two_lines(obj.get_action_display(), activity.readable(obj.action, obj.detail))
 
 
 @admin.register(KeyEvent)
@@ -148,22 +181,3 @@ class KeyEventAdmin(EventAdmin):
     @admin.display(description=_("what"))
     def deed(self, obj: KeyEvent) -> SafeString:
         return two_lines(obj.get_action_display(), obj.reason)
-
-    def get_urls(self) -> list[URLPattern]:
-        export = path("export/", self.admin_site.admin_view(self.export_view), name="profiles_keyevent_export")
-        return [export, *super().get_urls()]
-
-    def export_view(self, request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
-        """The events that the list shows for the same search and filters, all of them, newest first."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        try:
-            events = self.get_changelist_instance(request).queryset
-        except IncorrectLookupParameters:
-            return HttpResponseRedirect(reverse("admin:profiles_keyevent_changelist") + "?e=1")
-        today = timezone.now().date().isoformat()
-        return StreamingHttpResponse(
-            event_export.as_csv(self.model, event_export.in_parts(events, newest_first=True), is_file=True),
-            content_type="text/csv; charset=utf-8",
-            headers={"Content-Disposition": f'attachment; filename="key-events-{today}.csv"'},
-        )

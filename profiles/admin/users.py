@@ -1,6 +1,7 @@
 """Users: make, invite, deactivate, delete.
 
-Three rules keep staff from giving themselves more than they were given:
+Whom staff reach, and which rights they may give, is said in `reach`. Beside that, three rules keep them from giving
+themselves more than they were given:
 
 1. Only a superuser changes or deletes somebody who is staff or superuser, or makes somebody so.
 2. Only a superuser changes the e-mail address of an account that is in use: who has the address can have a new
@@ -10,11 +11,10 @@ Three rules keep staff from giving themselves more than they were given:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.core.exceptions import PermissionDenied
@@ -26,17 +26,19 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
-from .. import invitations, keys
-from ..account import mfa, pictures, sessions
+from .. import invitations, keys, reach
+from ..account import activity, changes, mfa, pictures, sessions
 from ..http import origin_of
-from ..models import AccessProfile, Company, KeyEvent, OAuthApplication, User, authenticators
+from ..models import AccessProfile, AccountEvent, KeyEvent, OAuthApplication, User, authenticators
 from .access import permissions_of_staff
 from .base import (
     ChoiceFilter,
     ClashesAreErrors,
     CompanyFilter,
+    FreeTextModelForm,
     ListAdmin,
     YesNoFilter,
+    actor_of,
     moment,
     pks,
     users_found_by,
@@ -48,6 +50,10 @@ STAFF_FIELDS = ("is_staff", "is_superuser", "groups", "user_permissions")
 NO_PASSWORD = Q(password__startswith=UNUSABLE_PASSWORD_PREFIX)
 
 
+# What decides on who gets into an account, and on what it may do.
+OPENING_FIELDS = ("email", "company", "access_profile")
+
+
 class UsersOfCompany(CompanyFilter):
     path = "company"
 
@@ -57,7 +63,10 @@ class AccessProfileFilter(ChoiceFilter):
     parameter_name = "access_profile"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        actor = actor_of(request)
         profiles = AccessProfile.objects.values_list("pk", "name")
+        if not reach.is_site_wide(actor):
+            profiles = profiles.filter(Exists(reach.users(actor).filter(access_profile=OuterRef("pk"))))
         return [*((str(pk), name) for pk, name in profiles), ("none", _("None"))]
 
     def chosen(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
@@ -107,7 +116,7 @@ class StaffFilter(YesNoFilter):
         return Q(is_staff=True) | Q(is_superuser=True)
 
 
-class UserForm(forms.ModelForm):
+class UserForm(FreeTextModelForm):
     actor: User  # who fills it in
 
     def clean(self) -> dict[str, Any]:
@@ -121,6 +130,7 @@ class UserForm(forms.ModelForm):
 
 @admin.register(User)
 class UserAdmin(ClashesAreErrors, ListAdmin):
+    company_path = "company"
     form = UserForm
     list_display = (
         "email",
@@ -179,10 +189,11 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
     # --- Who may do what ----------------------------------------------------------------------------------
 
     def _within_reach(self, request: HttpRequest, obj: Model | None) -> bool:
-        """Rule 1."""
-        if obj is None or request.user.is_superuser:
-            return True
-        return isinstance(obj, User) and not (obj.is_staff or obj.is_superuser)
+        return not isinstance(obj, User) or reach.may_change(actor_of(request), obj)
+
+    def _may_open(self, request: HttpRequest, user: User) -> bool:
+        """Whether they may also invite, reactivate, and the like: see `reach.may_open`."""
+        return self.has_change_permission(request, user) and reach.may_open(actor_of(request), user)
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return super().has_change_permission(request, obj) and self._within_reach(request, obj)
@@ -220,12 +231,24 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
         fields = ["accepted", "has_second_factor", "signed_in", "created_time", "uid"]
         if not request.user.is_superuser:
             fields += STAFF_FIELDS
-            if isinstance(obj, User) and (not invitations.is_open(obj) or keys.of(obj)):
-                fields.append("email")  # rule 2
+            if isinstance(obj, User):
+                fields += self._readonly_for_staff(request, obj)
         return tuple(fields)
 
+    def _readonly_for_staff(self, request: HttpRequest, user: User) -> Iterator[str]:
+        may_open = self._may_open(request, user)
+        if not may_open:
+            yield from OPENING_FIELDS
+            if not user.is_active:
+                yield "is_active"
+        elif not reach.is_site_wide(actor_of(request)):
+            yield "company"  # there is no other for them to choose
+        if may_open and (not invitations.is_open(user) or keys.of(user)):
+            yield "email"  # rule 2
+
     def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
-        many = len(Company.objects.order_by().values("pk")[: COMPANIES_IN_A_LIST + 1]) > COMPANIES_IN_A_LIST
+        in_reach = reach.companies(actor_of(request))
+        many = len(in_reach.order_by().values("pk")[: COMPANIES_IN_A_LIST + 1]) > COMPANIES_IN_A_LIST
         return ("company",) if many else ()
 
     def get_form(
@@ -236,7 +259,8 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
         **kwargs: Any,
     ) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
-        form.actor = request.user  # type: ignore[attr-defined]  # it is a UserForm
+        form.actor = actor_of(request)  # type: ignore[attr-defined]  # it is a UserForm
+        self._offer_what_may_be_chosen(form.base_fields, form.actor, obj)  # type: ignore[attr-defined]
         for name in {"company", "access_profile"}.intersection(form.base_fields):
             # Beside a user's field is not the place to change or delete what others have too.
             widget = form.base_fields[name].widget
@@ -248,31 +272,57 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
             )
         return form
 
+    def _offer_what_may_be_chosen(self, fields: dict[str, Any], actor: User, obj: Model | None) -> None:
+        if "access_profile" in fields:
+            profiles = reach.profiles_to_give(actor)
+            fields["access_profile"].queryset = profiles
+            fields["access_profile"].error_messages["invalid_choice"] = _(
+                "Choose an access profile of this list: you can give only those whose rights you hold."
+            )
+        if "company" in fields:
+            fields["company"].queryset = reach.companies(actor)
+            if not reach.is_site_wide(actor):
+                # Who has no company would be out of everybody's reach but the site's.
+                fields["company"].required = True
+                fields["company"].empty_label = None
+                fields["company"].initial = actor.company_id
+
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "user_permissions":
             kwargs["queryset"] = permissions_of_staff()
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:  # noqa: FBT001
+        origin = origin_of(request, via=KeyEvent.Via.ADMIN)
         if not change:
             obj.set_unusable_password()
             obj.save()
+            changes.record_created(owner=obj, origin=origin)
             self._invite_after_commit(request, obj)
             return
         # Only what was changed here: a password or a key changed at this moment elsewhere stays.
         fields = {field.name for field in self.opts.concrete_fields}.intersection(form.changed_data)
-        if fields:
-            obj.save(update_fields=fields)
+        if not fields:
+            return
+        before = User.objects.select_for_update(of=("self",)).get(pk=obj.pk)
+        obj.save(update_fields=fields)
+        # The address of an open invitation was perhaps a stranger's: nothing happened to an account of theirs.
+        is_told = not invitations.is_open(obj)
+        changes.record_changes(before=before, owner=obj, fields=fields, origin=origin, is_told=is_told)
         if "email" in fields:
             invitations.forget_other_addresses(obj)
             if invitations.is_open(obj):
                 self._invite_after_commit(request, obj)
-            else:
-                transaction.on_commit(lambda: self._tell_old_address(request, obj, form.initial["email"]))
         if "email" in fields or ("is_active" in fields and not obj.is_active):
             sessions.end_all(obj, but=request.session)
         if "is_active" in fields:
             self._tell_active(request, 1, is_active=obj.is_active)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:  # noqa: FBT001
+        before = changes.staff_powers(form.instance)
+        super().save_related(request, form, formsets, change)
+        origin = origin_of(request, via=KeyEvent.Via.ADMIN)
+        changes.record_staff_powers(before=before, owner=form.instance, origin=origin, mailed=change)
 
     # --- Mail ---------------------------------------------------------------------------------------------
 
@@ -293,17 +343,11 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
             )
             self.message_user(request, text % user.email, messages.ERROR)
             return False
+        activity.record(AccountEvent.Action.INVITED, owner=user, origin=origin_of(request, via=KeyEvent.Via.ADMIN))
         self.log_change(request, user, _("Invitation sent."))
         text = _("An invitation with a link to set a password was sent to %s.")
         self.message_user(request, text % user.email, messages.SUCCESS)
         return True
-
-    def _tell_old_address(self, request: HttpRequest, user: User, old_address: str) -> None:
-        try:
-            invitations.tell_old_address(user, old_address)
-        except invitations.MailFailed:
-            text = _("%s could not be told of the change: the mail server did not take the mail.") % old_address
-            self.message_user(request, text, messages.WARNING)
 
     def get_urls(self) -> list[URLPattern]:
         buttons = [
@@ -319,7 +363,7 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
     def _button_view(self, request: HttpRequest, user_id: int, *, action: Callable[..., None]) -> HttpResponse:
         """An action on the one user on whose page its button is."""
         user = self.get_object(request, str(user_id))
-        if not self.has_change_permission(request, user):
+        if not self.has_change_permission(request) or (user is not None and not self._may_open(request, user)):
             raise PermissionDenied
         if user is None:
             return HttpResponseRedirect(reverse("admin:profiles_user_changelist"))
@@ -336,10 +380,8 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
         user = self.get_object(request, object_id)
         context: dict[str, Any] = {}
         if user is not None:
-            context["can_invite"] = (
-                invitations.is_open(user) and user.is_active and self.has_change_permission(request, user)
-            )
-            context["can_end_sessions"] = user != request.user and self.has_change_permission(request, user)
+            context["can_invite"] = invitations.is_open(user) and user.is_active and self._may_open(request, user)
+            context["can_end_sessions"] = user != request.user and self._may_open(request, user)
             if request.user.has_perm("profiles.view_oauthapplication"):
                 context["key"] = keys.of(user)
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
@@ -350,15 +392,15 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
     def send_invitation(self, request: HttpRequest, queryset: Any) -> None:
         skipped = 0
         for user in queryset:
-            if invitations.is_open(user) and user.is_active and self.has_change_permission(request, user):
+            if invitations.is_open(user) and user.is_active and self._may_open(request, user):
                 if not self._invite(request, user):
                     return  # a mail server that is away is away for all: do not wait for it once a user
             else:
                 skipped += 1
         if skipped:
             text = ngettext(
-                "%d user was left out: inactive, or has set a password already.",
-                "%d users were left out: inactive, or have set a password already.",
+                "%d user was left out: inactive, has set a password already, or has rights that you do not hold.",
+                "%d users were left out: inactive, have set a password already, or have rights that you do not hold.",
                 skipped,
             )
             self.message_user(request, text % skipped, messages.WARNING)
@@ -373,11 +415,14 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
 
     def _set_active(self, request: HttpRequest, queryset: QuerySet[User], *, is_active: bool) -> None:
         chosen = list(queryset)
-        allowed = [user for user in chosen if user != request.user and self.has_change_permission(request, user)]
+        may = self._may_open if is_active else self.has_change_permission
+        allowed = [user for user in chosen if user != request.user and may(request, user)]
         changing = [user for user in allowed if user.is_active != is_active]
         with transaction.atomic():
             User.objects.filter(pk__in=[user.pk for user in changing]).update(is_active=is_active)
             for user in changing:
+                user.is_active = is_active
+                changes.record_active(owner=user, origin=origin_of(request, via=KeyEvent.Via.ADMIN))
                 if not is_active:
                     sessions.end_all(user, but=None)
                 self.log_change(request, user, _("Reactivated.") if is_active else _("Deactivated."))
@@ -387,8 +432,10 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
     def _tell_left_out(self, request: HttpRequest, number: int) -> None:
         if number:
             text = ngettext(
-                "%d user was left out: yourself, or staff, whom only a superuser can change.",
-                "%d users were left out: yourself, or staff, whom only a superuser can change.",
+                "%d user was left out: yourself, staff, whom only a superuser can change, or somebody with rights that "
+                "you do not hold.",
+                "%d users were left out: yourself, staff, whom only a superuser can change, or somebody with rights "
+                "that you do not hold.",
                 number,
             )
             self.message_user(request, text % number, messages.WARNING)
@@ -412,7 +459,7 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
     def reset_second_factors(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         """For who has lost theirs. Nobody's own: that takes the password, on My Profile."""
         chosen = list(queryset)
-        allowed = [user for user in chosen if user != request.user and self.has_change_permission(request, user)]
+        allowed = [user for user in chosen if user != request.user and self._may_open(request, user)]
         reset = [user for user in allowed if mfa.reset(owner=user, origin=origin_of(request, via=KeyEvent.Via.ADMIN))]
         for user in reset:
             self.log_change(request, user, _("Multi-factor authentication reset."))
@@ -454,10 +501,11 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
         with transaction.atomic():
             # The owner's row first: no key can be made between its end and the user's.
             if User.objects.select_for_update().filter(pk=obj.pk).exists():
+                origin = origin_of(request, via=KeyEvent.Via.ADMIN)
                 if keys.of(obj):
-                    origin = origin_of(request, via=KeyEvent.Via.ADMIN)
                     keys.revoke(owner=obj, origin=origin, reason=_("The user was deleted."))
                 sessions.end_all(obj, but=None)
+                changes.record_deleted(owner=obj, origin=origin)
                 picture = obj.picture.name or ""
                 obj.delete()
                 transaction.on_commit(partial(pictures.remove_files, picture), robust=True)

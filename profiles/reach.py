@@ -1,0 +1,79 @@
+"""How far staff reach: whose rows they see and change in the admin site, and which rights they may give.
+
+Django's permissions say which pages open to somebody. This says for whom, and how much:
+
+1. Who belongs to a company reaches its users and what is theirs: keys, tokens, events. Who belongs to none looks after
+   the whole site and reaches all.
+2. Nobody gives a right that they do not hold by their own access profile, in whatever way: not by an access profile
+   given to a user, not by a right put into a profile, and not by opening an account that holds it (an invitation or its
+   address, a reactivation, second factors removed).
+3. Access profiles belong to all companies. Who belongs to a company changes only those that no user of another has.
+4. Staff and superusers are changed by superusers alone, who stand outside of all this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from django.db.models import Model, QuerySet
+
+from . import rights
+from .models import AccessProfile, Company, User
+
+Row = TypeVar("Row", bound=Model)
+
+
+def is_site_wide(actor: User) -> bool:
+    """Whether this actor reaches the users of every company, and those of none."""
+    return actor.is_superuser or actor.company_id is None
+
+
+def within(rows: QuerySet[Row], actor: User, company: str) -> QuerySet[Row]:
+    """Those of the rows that are in reach; `company` is the path to the company that a row belongs to."""
+    return rows if is_site_wide(actor) else rows.filter(**{company: actor.company_id})
+
+
+def users(actor: User) -> QuerySet[User]:
+    return within(User.objects.all(), actor, "company")
+
+
+def companies(actor: User) -> QuerySet[Company]:
+    return within(Company.objects.all(), actor, "pk")
+
+
+def rights_to_give(actor: User) -> frozenset[str]:
+    return rights.ALL_RIGHTS if actor.is_superuser else actor.rights
+
+
+def may_give(actor: User, given: Iterable[str]) -> bool:
+    # A name that has left the catalogue is no right any more.
+    return rights.ALL_RIGHTS.intersection(given) <= rights_to_give(actor)
+
+
+def profiles_to_give(actor: User) -> QuerySet[AccessProfile]:
+    if actor.is_superuser:
+        return AccessProfile.objects.all()
+    held = [profile.pk for profile in AccessProfile.objects.all() if may_give(actor, profile.rights)]
+    return AccessProfile.objects.filter(pk__in=held)
+
+
+def may_change(actor: User, user: User) -> bool:
+    """Whether the actor may change this user's data, deactivate or delete them; see `may_open` for more than that."""
+    if actor.is_superuser:
+        return True
+    return (is_site_wide(actor) or user.company_id == actor.company_id) and not (user.is_staff or user.is_superuser)
+
+
+def may_open(actor: User, user: User) -> bool:
+    """Whether the actor may also change who gets into the account, and what it may do: they hold all that it holds."""
+    return may_change(actor, user) and may_give(actor, user.rights)
+
+
+def may_change_profile(actor: User, profile: AccessProfile) -> bool:
+    return actor.is_superuser or (may_give(actor, profile.rights) and not is_used_beyond(actor, profile))
+
+
+def is_used_beyond(actor: User, profile: AccessProfile) -> bool:
+    """Whether users out of reach have this profile."""
+    return not is_site_wide(actor) and profile.users.exclude(pk__in=users(actor).values("pk")).exists()
