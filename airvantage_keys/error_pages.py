@@ -13,7 +13,7 @@ from django.template.loader import render_to_string
 from profiles import errors
 
 
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     return _page(400)
 
 

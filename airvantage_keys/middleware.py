@@ -17,6 +17,8 @@ from django.utils.cache import add_never_cache_headers
 
 from profiles import errors
 
+from . import error_pages
+
 logger = logging.getLogger("django.request")
 
 READING = ("GET", "HEAD", "OPTIONS")
@@ -114,6 +116,22 @@ def same_site_only(get_response: GetResponse) -> GetResponse:
         if request.method not in READING and request.headers.get("Sec-Fetch-Site") == "cross-site":
             response: HttpResponse = refused(request)
             return response
+        return get_response(request)
+
+    return middleware
+
+
+def no_nul(get_response: GetResponse) -> GetResponse:
+    """Refuse an address with a NUL, which PostgreSQL takes for no text, before anything looks for it.
+
+    No person types one. In a form, each field refuses it by itself, so that what else was filled in is not lost.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if "\0" in request.path_info:
+            raise Http404
+        if any("\0" in text for name, values in request.GET.lists() for text in (name, *values)):
+            return error_pages.bad_request(request)
         return get_response(request)
 
     return middleware

@@ -97,7 +97,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "airvantage_keys.middleware.user_preferences",
     "django.contrib.messages.middleware.MessageMiddleware",
-    # After what the page of the refusal needs.
+    # After what the pages of the refusals need.
+    "airvantage_keys.middleware.no_nul",
     "airvantage_keys.middleware.same_site_only",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
