@@ -59,9 +59,7 @@ def in_parts(events: QuerySet[AnyEvent], *, newest_first: bool = False) -> Itera
         part = list(events.filter(**{beyond: part[-1].pk})[:ROWS_AT_A_TIME])
 
 
-def as_csv(
-    model: type[KeyEvent | AccountEvent], parts: Iterable[Iterable[Any]], *, is_file: bool
-) -> Iterator[str]:
+def as_csv(model: type[KeyEvent | AccountEvent], parts: Iterable[Iterable[Any]], *, is_file: bool) -> Iterator[str]:
     """The events as CSV with a line of headings (RFC 4180).
 
     A file is for spreadsheets, and begins with a byte order mark; what goes to a program has none.

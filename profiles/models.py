@@ -179,7 +179,7 @@ class User(AbstractBaseUser, PermissionsMixin, Named):
     is_staff = models.BooleanField(_("staff"), default=False, help_text=_("Opens the admin site."))
     date_joined = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     key_version = models.PositiveBigIntegerField(_("key version"), default=0, editable=False)
-    session_salt = models.CharField(max_length=32, blank=True, default="", editable=False)
+    session_salt = models.CharField(max_length=32, blank=True, default="", db_default="", editable=False)
     """Part of what each session of the user must know: with another one here, all sessions of before are over."""
 
     USERNAME_FIELD = "email"

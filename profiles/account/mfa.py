@@ -218,7 +218,7 @@ def _record_refused(request: HttpRequest, user: User, factor: str) -> None:
     if attempts.times(f"refused:{user.pk}", within=attempts.MINUTE) <= RECORDED_A_MINUTE:
         mail = attempts.times(f"refused-mailed:{user.pk}", within=attempts.HOUR) == 1
         origin = replace(origin_of(request), actor=None)
-        activity.record(Action.SIGN_IN_FAILED, owner=user, origin=origin, detail=factor, mail=mail)
+        activity.record(Action.SIGN_IN_FAILED, owner=user, origin=origin, detail=factor, mailed=mail)
 
 
 def _locked(owner: User) -> User:

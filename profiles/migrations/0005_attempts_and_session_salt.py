@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('profiles', '0003_pending_email'),
+        ('profiles', '0004_account_events'),
     ]
 
     operations = [
@@ -28,12 +28,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='user',
             name='session_salt',
-            field=models.CharField(blank=True, default='', editable=False, max_length=32),
-        ),
-        migrations.AlterField(
-            model_name='accountevent',
-            name='action',
-            field=models.CharField(choices=[('signed_in', 'Signed in'), ('sign_in_failed', 'Failed sign-in'), ('password_changed', 'Password changed'), ('password_reset', 'Password set by a link from a mail'), ('email_change_asked', 'Change of the e-mail address asked for'), ('email_change_cancelled', 'Change of the e-mail address cancelled'), ('email_changed', 'E-mail address changed'), ('mfa_added', 'Second factor added'), ('mfa_removed', 'Second factor removed'), ('mfa_reset', 'Second factors removed by an administrator'), ('recovery_codes_made', 'Recovery codes made'), ('recovery_code_used', 'Recovery code used'), ('mfa_stopped', 'Second factor refused from now on: too many wrong attempts'), ('password_refused', 'Wrong password when asked once more'), ('session_ended', 'Browser signed out'), ('sessions_ended', 'All other browsers signed out'), ('sessions_ended_by_admin', 'All browsers signed out by an administrator')], max_length=30, verbose_name='what'),
+            field=models.CharField(blank=True, db_default='', default='', editable=False, max_length=32),
         ),
         migrations.CreateModel(
             name='FactorFailures',
