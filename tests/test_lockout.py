@@ -172,7 +172,7 @@ def test_accounts_that_nobody_has_are_limited_alike(user):  # security 71
         _stranger.cookies.clear()
         answers = [_stranger.post(LOGIN, {"login": email, "password": "wrong"}) for _ in range(7)]
         assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 2
-        assert [answer.headers["Retry-After"] for answer in answers[5:]] == ["60", "60"]
+        assert all(1 <= int(answer.headers["Retry-After"]) <= 60 for answer in answers[5:])
         assert not any(KNOWN in answer.cookies for answer in answers)
 
 

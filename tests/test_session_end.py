@@ -332,7 +332,7 @@ def end_by_the_action(admin: Client, user: User) -> Any:
 
 
 def end_by_the_button(admin: Client, user: User) -> Any:
-    return admin.post(f"{USERS}{user.pk}/end-sessions/", follow=True)
+    return admin.post(f"{USERS}{user.pk}/sign-out/", follow=True)
 
 
 ENDS = pytest.mark.parametrize("end", [end_by_the_action, end_by_the_button], ids=lambda end: end.__name__)
@@ -375,12 +375,12 @@ def test_staff_who_may_change_users_do_it_for_users_and_not_for_staff(end, user,
 
 def test_the_button_is_a_form_of_ours_and_not_for_oneself(admin_user, user):
     admin = browser_of(admin_user)
-    assert admin.get(f"{USERS}{user.pk}/end-sessions/").status_code == 405
+    assert admin.get(f"{USERS}{user.pk}/sign-out/").status_code == 405
     assert "Sign out everywhere" not in words(admin.get(f"{USERS}{admin_user.pk}/change/"))
-    assert admin.post(f"{USERS}999999/end-sessions/").status_code in (302, 403)
+    assert admin.post(f"{USERS}999999/sign-out/").status_code in (302, 403)
     careful = browser_of(admin_user)
     careful.handler.enforce_csrf_checks = True
-    assert careful.post(f"{USERS}{user.pk}/end-sessions/").status_code == 403
+    assert careful.post(f"{USERS}{user.pk}/sign-out/").status_code == 403
 
 
 def test_a_reset_of_second_factors_ends_sessions_too(user, signed_in, admin_user):  # security 72

@@ -356,7 +356,7 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
                 self.admin_site.admin_view(require_POST(partial(self._button_view, action=action))),
                 name=f"profiles_user_{name}",
             )
-            for name, action in (("invite", self.send_invitation), ("end-sessions", self.end_sessions))
+            for name, action in (("invite", self.send_invitation), ("sign-out", self.end_sessions))
         ]
         return [*buttons, *super().get_urls()]
 
