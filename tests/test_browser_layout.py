@@ -241,6 +241,42 @@ def test_nothing_hides_what_has_the_focus_in_a_low_dialog(visit, name):  # page 
         assert seen, focused(page)
 
 
+COVERED = """(element) => {
+  const box = element.getBoundingClientRect();
+  const at = (y) => document.elementFromPoint(box.x + box.width / 2, y);
+  return [box.top + 2, box.bottom - 2].some((y) => !element.contains(at(y)));
+}"""
+
+
+@pytest.mark.parametrize("height", [420, 700])
+@pytest.mark.parametrize("locale", ["en-GB", "fr-FR"])
+def test_what_is_told_at_the_end_of_the_page_hides_nothing_that_has_the_focus(visit, height, locale):  # page 39
+    person = visit(width=NARROW, height=height, locale=locale)
+    person.expects(r"net::ERR_|^htmx:")
+    page = person.open()
+    person.context.set_offline(True)
+    action(page, "create").click()
+    expect(page.locator("#failure")).not_to_be_empty()
+    expect(action(page, "create")).to_be_focused()
+    page.wait_for_timeout(200)
+    assert not action(page, "create").evaluate(COVERED)
+    assert_no_sideways_scroll(page)
+
+
+@pytest.mark.parametrize("height", [360, 560, 640, 700, 800])
+def test_the_error_of_a_password_is_seen_above_the_buttons(visit, height):  # page 34, 39
+    person = visit(width=PHONE, height=height)
+    person.make_key()
+    person.grow_stale()
+    prompt = open_dialog(person.page, "delete")
+    prompt.get_by_label("Your password").fill("certainly not it")
+    prompt.get_by_role("button", name="Confirm").click()
+    error = prompt.locator(".field-error p")
+    error.wait_for()
+    assert not error.evaluate(COVERED)
+    assert not prompt.get_by_label("Your password").evaluate(COVERED)
+
+
 @pytest.mark.parametrize("scheme", [LIGHT, DARK])
 def test_forced_colours_show_every_control_and_the_focus(visit, scheme):  # page 40
     person = visit(scheme=scheme, forced_colors="active", reduced_motion="no-preference")

@@ -53,7 +53,9 @@
     seen.add(xhr);
     if (target.id === "key-dialog-body") {
       if (dialog.open) {
-        body.querySelector("[aria-invalid=true], [autofocus]").focus();
+        const field = body.querySelector("[aria-invalid=true], [autofocus]");
+        field.focus();
+        field.closest(".field")?.scrollIntoView({ block: "nearest" }); // with its error, above the buttons
         return;
       }
       if (!requestConfig.elt.isConnected) { // the form that was in it: closed meanwhile, and not opened again for this

@@ -25,7 +25,11 @@
   // Emptied first, and filled a moment later: so the same sentence is spoken again.
   const say = (region, text) => {
     region.textContent = "";
-    setTimeout(() => { region.textContent = text; }, 60);
+    setTimeout(() => {
+      region.textContent = text;
+      // What failed is told over the end of the page, perhaps over the button that was pressed (WCAG 2.4.11).
+      if (region === failure) document.querySelector(":focus")?.scrollIntoView({ block: "nearest" });
+    }, 60);
   };
   window.announce = (text) => say(document.getElementById("announcement"), text);
 
