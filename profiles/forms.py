@@ -50,6 +50,6 @@ class KeyActionForm(forms.Form):
             return password  # nothing will be done, so there is nothing to prove
         if not reauthentication.may_try(self.request):
             raise ValidationError(_("Too many attempts. Wait a minute, then try again."), code="limited")
-        if not self.request.user.check_password(password):
+        if not self.request.user.has_password(password):
             raise ValidationError(_("That is not your password. Try again."), code="incorrect")
         return password

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from django.conf import settings
+from django.contrib.auth import hashers
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.core.exceptions import ValidationError
@@ -230,6 +231,13 @@ class User(AbstractBaseUser, PermissionsMixin, Named):
         """
         password = raw_password and spelling.password(raw_password)
         return super().check_password(password) or (password != raw_password and super().check_password(raw_password))
+
+    def has_password(self, raw_password: str) -> bool:
+        """The same, of somebody who is signed in: `check_password` may store the password anew, as a newer hasher does
+        it, and that would sign them out.
+        """
+        forms = {spelling.password(raw_password), raw_password}
+        return any(hashers.check_password(each, self.password) for each in forms)
 
     def _get_session_auth_hash(self, secret: str | None = None) -> str:
         """What a session keeps and must match: Django's hash of the password, and `session_salt`."""

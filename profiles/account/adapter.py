@@ -124,7 +124,7 @@ class AccountAdapter(DefaultAccountAdapter):
         request = self.request
         if not reauthentication.may_try(request):
             raise attempts.TooMany(attempts.MINUTE)
-        if user.check_password(password):
+        if user.has_password(password):
             return True
         activity.record(AccountEvent.Action.PASSWORD_REFUSED, owner=user, origin=origin_of(request))
         return False
