@@ -277,6 +277,7 @@ def assert_opens_nothing(client: Client) -> None:
             assert client.get(address + page).status_code == 403, address + page
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("verb", sorted(permissions()))
 def test_no_single_permission_lifts_anybody_or_reaches_another_company(world, verb):  # security 69
     names = permissions()[verb]
@@ -295,6 +296,7 @@ def test_no_single_permission_lifts_anybody_or_reaches_another_company(world, ve
             transaction.set_rollback(True)
 
 
+@pytest.mark.once
 def test_nor_do_all_permissions_together(world):  # security 69
     world.actor.user_permissions.set(Permission.objects.all())
     said = assert_nobody_rises(world, browser_of(world.actor))
