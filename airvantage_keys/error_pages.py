@@ -9,6 +9,7 @@ import sys
 
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.utils import translation
 
 from profiles import errors
 
@@ -24,6 +25,31 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return _page(500)
 
 
-def _page(status: int, headers: dict[str, str] | None = None) -> HttpResponse:
+def refused(request: HttpRequest, status: int) -> HttpResponse:
+    """The answer to a request that did not come whole (see `exchange`)."""
+    with _language_of(request):
+        if status == 503:
+            return _page(503, {"Retry-After": str(errors.RETRY_AFTER)}, template="busy.html")
+        return _page(status)
+
+
+def unknown_proxy(request: HttpRequest, missing: str) -> HttpResponse:
+    with _language_of(request):
+        return _page(400, template="unknown_proxy.html", context={"missing": missing})
+
+
+def _language_of(request: HttpRequest) -> translation.override:
+    """For a page before the middleware that finds it out."""
+    return translation.override(translation.get_language_from_request(request))
+
+
+def _page(
+    status: int,
+    headers: dict[str, str] | None = None,
+    *,
+    template: str | None = None,
+    context: dict[str, str] | None = None,
+) -> HttpResponse:
     headers = {"Cache-Control": "no-store", **(headers or {})}
-    return HttpResponse(render_to_string(f"{status}.html"), status=status, headers=headers)
+    content = render_to_string(template or f"{status}.html", context)
+    return HttpResponse(content, status=status, headers=headers)

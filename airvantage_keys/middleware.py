@@ -1,4 +1,4 @@
-"""Our own middlewares: headers, what may be kept, the short way of the API, cross-site forms, a user's preferences."""
+"""Our own middlewares: proxies, headers, what may be kept, the short way of the API, cross-site forms, preferences."""
 
 from __future__ import annotations
 
@@ -6,22 +6,28 @@ import logging
 from collections.abc import Callable
 from datetime import UTC
 from functools import lru_cache
+from io import BytesIO
+from typing import cast
 
 from django.conf import settings
 from django.core.exceptions import BadRequest, SuspiciousOperation
+from django.core.handlers.wsgi import WSGIRequest
 from django.core.signals import got_request_exception
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
+from django.middleware.clickjacking import XFrameOptionsMiddleware
+from django.middleware.security import SecurityMiddleware
 from django.urls import get_callable, resolve, reverse
 from django.utils import timezone, translation
 from django.utils.cache import add_never_cache_headers
 
-from profiles import errors
+from profiles import errors, proxies
 
 from . import error_pages
 
 logger = logging.getLogger("django.request")
 
 READING = ("GET", "HEAD", "OPTIONS")
+PROBES = ("/livez", "/readyz")
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -43,6 +49,32 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+
+
+@lru_cache(maxsize=2)
+def headers_of_all(scheme: str) -> dict[str, str]:
+    """What the middlewares add to every answer, for one that does not pass them: it depends on the scheme alone."""
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/api/", "wsgi.url_scheme": scheme, "wsgi.input": BytesIO()}
+    empty = security_headers(lambda _: HttpResponse())
+    passed = SecurityMiddleware(XFrameOptionsMiddleware(empty))(WSGIRequest(environ))
+    headers = dict(cast("HttpResponse", passed).items())
+    del headers["Content-Type"]
+    return headers
+
+
+def proxies_told(get_response: GetResponse) -> GetResponse:
+    """Say what is missing where https ends at a proxy that we do not know: a redirect would come back here for ever."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        proxies.settle_scheme(request.META)
+        if settings.HTTPS and not is_api(request.path_info) and (missing := proxies.missing(request)):
+            response = error_pages.unknown_proxy(request, missing)
+            for name, value in headers_of_all("http").items():
+                response.headers[name] = value
+            return response
+        return get_response(request)
+
+    return middleware
 
 
 def security_headers(get_response: GetResponse) -> GetResponse:
@@ -138,7 +170,7 @@ def no_nul(get_response: GetResponse) -> GetResponse:
 
 
 def is_api(path: str) -> bool:
-    return path.startswith(("/api/", "/.well-known/")) or path in ("/api", "/livez", "/readyz")
+    return path.startswith(("/api/", "/.well-known/")) or path == "/api" or path in PROBES
 
 
 def answer(request: HttpRequest) -> HttpResponse:
@@ -149,6 +181,10 @@ def answer(request: HttpRequest) -> HttpResponse:
 
 
 def _answer(request: HttpRequest) -> HttpResponse:
+    proxies.settle_scheme(request.META)
+    # The probes ask the port itself.
+    if settings.HTTPS and not request.is_secure() and request.path_info not in PROBES:
+        return errors.in_clear(request.path_info, proxies.missing(request))
     try:
         view, args, kwargs = _resolved(request.path_info)
         return view(request, *args, **kwargs)

@@ -82,6 +82,8 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     # First, so that the answers of all others pass here.
     "airvantage_keys.middleware.kept_by_nobody",
+    # Before the redirect to https, which could go round in a circle.
+    "airvantage_keys.middleware.proxies_told",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "airvantage_keys.middleware.security_headers",
@@ -281,6 +283,8 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = BASE_DIR / "var" / "static"
 # What users upload: their pictures. The server never gives these out by a path (see profiles.account.pictures).
 MEDIA_ROOT = env.folder("MEDIA_ROOT", BASE_DIR / "var" / "media", base=BASE_DIR)
+# Bytes of a form. A picture's has more on its own page (`wsgi.Application.body_at_most`).
+DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 FILE_UPLOAD_HANDLERS = ["profiles.account.pictures.BoundedUploadHandler"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -302,7 +306,8 @@ USE_TZ = True
 # --- What a visitor's browser is told ---------------------------------------------------------------------
 
 SECURE_SSL_REDIRECT = HTTPS
-# For people only: a program that sent its credentials in clear must not be helped to go on doing so.
+SECURE_SSL_HOST = _base.netloc  # with its port, and not that of http, which was asked
+# For people only: a program that sent its credentials in clear is refused (`middleware.answer`).
 SECURE_REDIRECT_EXEMPT = [r"^api/", r"^\.well-known/", r"^livez$", r"^readyz$"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS

@@ -1,32 +1,25 @@
 """What the server runs: Django's WSGI application, with one guard of ours and a short way for the API."""
 
-import multiprocessing
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterable
-from io import BytesIO
-from typing import Any, cast
+from typing import Any
 
 import django
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.db import close_old_connections
 from django.http import HttpResponse
-from django.middleware.clickjacking import XFrameOptionsMiddleware
-from django.middleware.security import SecurityMiddleware
+from django.urls import reverse
 from django.utils.http import parse_header_parameters
 
-from . import middleware
+from profiles import errors
+
+from . import error_pages, middleware
+from .exchange import READ_AT_MOST, REFUSED
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "airvantage_keys.settings")
-
-# Ctrl-C reaches the server's worker processes too, and right after it the SIGTERM with which their parent
-# stops them. A Granian worker that gets both may hang until it is killed, so it listens to SIGTERM only.
-if multiprocessing.parent_process() is not None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-
-Headers = list[tuple[str, str]]
 
 
 class Request(WSGIRequest):
@@ -47,8 +40,19 @@ class Application(WSGIHandler):
     request_class = Request
 
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: FBT001, FBT002 - Django's own signature
+        from profiles import oauth
+
         super().load_middleware(is_async)
-        self._api_headers = {scheme: _headers_of_middleware(scheme) for scheme in ("http", "https")}
+        self._headers = {scheme: list(middleware.headers_of_all(scheme).items()) for scheme in ("http", "https")}
+        self._api_body_at_most = oauth.BODY_AT_MOST
+        # A file that is too large is told so by the page itself; it keeps no more of it than a picture may have.
+        self._body_at_most = {reverse("picture-edit"): READ_AT_MOST}
+
+    def body_at_most(self, path: str) -> int:
+        """How many bytes of a body are taken at this address."""
+        if middleware.is_api(path):
+            return self._api_body_at_most
+        return self._body_at_most.get(path, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 
     def __call__(  # type: ignore[override]  # a list of bytes is what WSGI asks for, too
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -59,26 +63,23 @@ class Application(WSGIHandler):
         headers that every answer has, and that a connection to the database which failed or is old is closed. The rest
         costs more than the view does. The signals `request_started` and `request_finished` are of that rest.
         """
-        if not middleware.is_api(environ.get("PATH_INFO", "")):
+        if not middleware.is_api(environ.get("PATH_INFO", "")) and REFUSED not in environ:
             return super().__call__(environ, start_response)
         # Before, not after: a connection that failed in the last request, and was well then, must be asked again now.
         close_old_connections()
         request = Request(environ)
-        response = middleware.answer(request)
+        response = _refusal(request, environ[REFUSED]) if REFUSED in environ else middleware.answer(request)
         start_response(
             f"{response.status_code} {response.reason_phrase}",
-            [*response.items(), *self._api_headers["https" if request.is_secure() else "http"]],
+            [*response.items(), *self._headers["https" if request.is_secure() else "http"]],
         )
         return [response.content]
 
 
-def _headers_of_middleware(scheme: str) -> Headers:
-    """What the middleware before the API's place adds to an answer: it depends on nothing but the scheme."""
-    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/api/", "wsgi.url_scheme": scheme, "wsgi.input": BytesIO()}
-    empty = middleware.security_headers(lambda _: HttpResponse())
-    headers = cast("HttpResponse", SecurityMiddleware(XFrameOptionsMiddleware(empty))(Request(environ))).headers
-    del headers["Content-Type"]
-    return list(headers.items())
+def _refusal(request: Request, status: int) -> HttpResponse:
+    """The answer where `exchange` got no whole request."""
+    path = request.path_info
+    return errors.refused(path, status) if middleware.is_api(path) else error_pages.refused(request, status)
 
 
 try:

@@ -78,7 +78,7 @@ class Kind:
 
 
 def granian(target: str, port: int) -> list[str]:
-    """The command that script/server ends in."""
+    """Granian as it comes, with the processes, threads and supervision that ours has."""
     command = [sys.executable, "-m", "granian", target, "--interface", "wsgi", "--no-ws", "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", str(WORKERS), "--blocking-threads", str(THREADS)]
     return [*command, "--respawn-failed-workers", "--respawn-interval", "1", "--workers-kill-timeout", "30"]
@@ -115,7 +115,9 @@ def start_ours(name: str, folder: Path, database_url: str, *, pages: bool = True
 
 def serve_ours(name: str, folder: Path, environment: Mapping[str, str], port: int, key: Mapping[str, str]) -> Server:
     """Start ours on a database that is prepared, and has this key."""
-    command = granian("airvantage_keys.wsgi:application", port)
+    # The command that script/server ends in.
+    command = [sys.executable, "-m", "airvantage_keys.server", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--workers", str(WORKERS)]
     process = Process(name, command, port=port, folder=folder, environment=environment)
     first_answer = process.wait("/readyz")
     client_id, secret = key["client_id"], key["secret"]

@@ -84,3 +84,34 @@ def unavailable() -> HttpResponse:
 
 def internal() -> HttpResponse:
     return api_error(500, "server.error", "Something went wrong on our side. It has been noted.")
+
+
+# Why a request is refused before it is looked at -> the code of the API and what to do.
+_REFUSALS = {
+    400: ("request.malformed", "The body of the request was cut short, or its chunks are malformed."),
+    408: ("request.timeout", "The body of the request did not come in time. Send it again."),
+    413: ("request.too.long", "The body of the request is too long."),
+    503: ("server.busy", "Too many requests are on their way. Try again in a few seconds."),
+}
+
+
+def refused(path: str, status: int) -> HttpResponse:
+    """The answer to a request that did not come whole."""
+    code, description = _REFUSALS[status]
+    return _in_the_shape_of(path, status, code, description)
+
+
+def in_clear(path: str, missing: str) -> HttpResponse:
+    """The answer over http where the site is https: no redirect, which would help to go on sending credentials so."""
+    description = "Use https. What was sent in clear may have been read: regenerate the secret key that was in it."
+    if missing:
+        description = f"This came through a proxy, and {missing} is missing: without it https cannot be told from http."
+    return _in_the_shape_of(path, 400, "connection.insecure", description)
+
+
+def _in_the_shape_of(path: str, status: int, code: str, description: str) -> HttpResponse:
+    headers = {"Retry-After": str(RETRY_AFTER)} if status == 503 else {}
+    if path.startswith("/api/oauth/"):
+        error = "temporarily_unavailable" if status == 503 else "invalid_request"
+        return oauth_error(error, description, status=status, headers=headers)
+    return api_error(status, code, description, headers=headers)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from django.conf import settings
 from django.http import HttpRequest
 
-from . import credentials
+from . import credentials, proxies
 from .models import KeyEvent
 
 if TYPE_CHECKING:
@@ -56,25 +53,8 @@ def origin_of(request: HttpRequest, *, via: KeyEvent.Via = KeyEvent.Via.PAGE) ->
 
 
 def client_address(request: HttpRequest) -> str | None:
-    """The address of the client, or None where there is none (a Unix socket).
-
-    Behind N proxies of ours (`TRUSTED_PROXIES`) it is the N-th entry of X-Forwarded-For from the right: what
-    stands further left was written by the client and proves nothing (ASVS 4.1.3).
-    """
-    address = request.META.get("REMOTE_ADDR", "")
-    if settings.TRUSTED_PROXIES:
-        hops = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
-        if len(hops) >= settings.TRUSTED_PROXIES:
-            address = hops[-settings.TRUSTED_PROXIES].strip()
-    return _as_address(address)
-
-
-@lru_cache(maxsize=1024)
-def _as_address(text: str) -> str | None:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        return None
+    """The address of the client, or None where there is none (a Unix socket)."""
+    return proxies.client_address(request.META)
 
 
 def user_agent(request: HttpRequest) -> str:

@@ -171,9 +171,6 @@ def _form(request: HttpRequest) -> dict[str, str]:
     query = _parameters(request.META.get("QUERY_STRING", "").encode("latin-1", "replace"), "The address")
     if misplaced := NEVER_IN_THE_ADDRESS.intersection(query):
         raise invalid_request(f"Send {min(misplaced)} in the body of the request, never in the address.")
-    if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
-        # WSGI does not hand on where such a body ends.
-        raise invalid_request("Send the body in one piece, with Content-Length.")
     body = request.read(BODY_AT_MOST + 1)
     if body and request.content_type != "application/x-www-form-urlencoded":
         raise invalid_request("The body must be application/x-www-form-urlencoded.")

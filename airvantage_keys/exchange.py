@@ -1,0 +1,316 @@
+"""One request and its answer: the whole request first, then the WSGI application, then the answer.
+
+The server speaks ASGI with this, in which the parts of a body are waited for; the application is called in WSGI's way,
+when all of it is there. So a sender who stalls holds a connection and a little memory, but never a thread.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache, partial
+from io import BytesIO
+from itertools import chain
+from tempfile import SpooledTemporaryFile
+from typing import Any, Protocol
+from urllib.parse import unquote_to_bytes
+
+# A body has this many seconds, and one more for each SLOWEST bytes of it that have come: a photo from a telephone at
+# the edge of the network arrives, and what drips in does not stay.
+BODY_WITHIN = 20
+SLOWEST = 8 * 1024
+# Above this a body goes on in a file. What all bodies on their way may take in a process, in memory and files.
+IN_MEMORY = 64 * 1024
+HELD_AT_MOST = 256 * 1024 * 1024
+# So much is read of a body that is too long, and thrown away: who is still sending hears no answer.
+READ_AT_MOST = 16 * 1024 * 1024
+# An answer up to here goes out in one piece. A longer one goes part by part, as fast as its reader takes it.
+IN_ONE_PIECE = 1024 * 1024
+
+# Stands in `environ` where the request did not come whole: the status that says why.
+REFUSED = "airvantage_keys.refused"
+CUT_SHORT, TOO_SLOW, TOO_LONG, TOO_MANY = 400, 408, 413, 503
+
+_COMMON = {
+    "SCRIPT_NAME": "",
+    "wsgi.errors": sys.stderr,
+    "wsgi.multiprocess": True,
+    "wsgi.multithread": True,
+    "wsgi.run_once": False,
+    "wsgi.version": (1, 0),
+}
+
+
+class Application(Protocol):
+    """A WSGI application that says how many bytes of a body it takes at an address."""
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]: ...
+
+    def body_at_most(self, path: str) -> int: ...
+
+
+class Channel(Protocol):
+    """The connection of one request, in ASGI's messages. What it gives back is a future, or nothing to wait for."""
+
+    def receive(self) -> Any: ...
+
+    def send(self, message: dict[str, Any], /) -> Any: ...
+
+
+class Wait(Protocol):
+    """Has `then` called with the future when that is done, or was cancelled because the deadline is over."""
+
+    def __call__(self, future: Any, then: Callable[[Any], None], deadline: float | None = None) -> None: ...
+
+
+class Exchange:
+    """A request on its way through. Each step goes as far as it can, and what it has to wait for calls the next one.
+
+    `done` gets the status in the end, or `failed` what went wrong: that must be ours, for whoever calls a step after
+    a wait does not look at exceptions.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        scope: dict[str, Any],
+        channel: Channel,
+        wait: Wait,
+        *,
+        done: Callable[[int], None] | None,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._application = application
+        self._scope = scope
+        self._channel = channel
+        self._wait = wait
+        self._done = done
+        self._failed = failed
+        self._body: Any = None
+        self._kept = 0
+        self._close: Callable[[], None] | None = None
+
+    def begin(self) -> None:
+        self._go(self._begin)
+
+    def _go(self, step: Callable[..., None], *waited_for: Any) -> None:
+        try:
+            step(*waited_for)
+        except BaseException as error:  # noqa: BLE001
+            self._release()
+            self._failed(error)
+
+    def _go_on(self, future: Any, step: Callable[[Any], None], deadline: float | None = None) -> None:
+        self._wait(future, partial(self._go, step), deadline)
+
+    def _begin(self) -> None:
+        self._environ = environ_of(self._scope)
+        # No other method's body is read: nothing here has use for the body of a GET, and nobody waits for it.
+        if self._environ["REQUEST_METHOD"] != "POST":
+            self._answer()
+            return
+        self._length = _announced(self._scope["headers"])
+        if self._length == 0:
+            self._complete(0)
+        elif self._length is not None and self._length > READ_AT_MOST:
+            self._refuse(TOO_LONG)
+        else:
+            self._most = self._application.body_at_most(self._environ["PATH_INFO"])
+            self._received = 0
+            self._begun = time.monotonic()
+            self._receive()
+
+    # --- The body -----------------------------------------------------------------------------------------
+
+    def _receive(self) -> None:
+        deadline = self._begun + BODY_WITHIN + self._received / SLOWEST
+        self._go_on(self._channel.receive(), self._take, deadline)
+
+    def _take(self, future: Any) -> None:
+        """Take a part of the body. Most bodies are one part."""
+        if future.cancelled():
+            self._refuse(TOO_SLOW)
+            return
+        message = future.result()
+        if message["type"] != "http.request":
+            self._refuse(CUT_SHORT)
+            return
+        part: bytes = message["body"]
+        self._received += len(part)
+        is_last = self._received == self._length or not message["more_body"]
+        if self._received > self._most:
+            if is_last or self._received > READ_AT_MOST:
+                self._refuse(TOO_LONG)
+            else:
+                self._receive()
+        elif is_last and self._received == len(part):
+            self._environ["wsgi.input"] = BytesIO(part)
+            self._complete(len(part))
+        elif not self._keep(part):
+            self._refuse(TOO_MANY)
+        elif is_last:
+            self._body.seek(0)
+            self._environ["wsgi.input"] = self._body
+            self._complete(self._received)
+        else:
+            self._receive()
+
+    def _keep(self, part: bytes) -> bool:
+        if self._body is None:
+            self._body = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - `_release` closes it
+        if not _held.take(len(part)):
+            return False
+        self._kept += len(part)
+        self._body.write(part)
+        return True
+
+    def _refuse(self, status: int) -> None:
+        self._environ[REFUSED] = status
+        self._complete(0)
+
+    def _complete(self, length: int) -> None:
+        self._environ.pop("HTTP_TRANSFER_ENCODING", None)
+        self._environ["CONTENT_LENGTH"] = str(length)
+        self._answer()
+
+    # --- The answer ---------------------------------------------------------------------------------------
+
+    def _answer(self) -> None:
+        started: list[tuple[str, list[tuple[str, str]]]] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> None:
+            started[:] = [(status, headers)]
+
+        answered = self._application(self._environ, start_response)
+        self._close = getattr(answered, "close", None)
+        first, rest = _first_piece(answered)
+        [(line, headers)] = started
+        self._status = int(line[:3])
+        encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        if REFUSED in self._environ:
+            encoded.append((b"connection", b"close"))  # what is left of the request is not read
+        self._channel.send({"type": "http.response.start", "status": self._status, "headers": encoded})
+        if rest is None or self._environ["REQUEST_METHOD"] == "HEAD":
+            self._channel.send({"type": "http.response.body", "body": first})
+            self._end()
+        else:
+            self._begin_stream(chain([first], rest))
+
+    def _begin_stream(self, parts: Iterator[bytes]) -> None:
+        self._rest = parts
+        self._news = self._channel.receive()
+        self._stream()
+
+    def _stream(self, _sent: Any = None) -> None:
+        """Send the parts as the reader takes them. No thread waits meanwhile: the next one free makes the next part."""
+        for part in self._rest:
+            sending = self._channel.send({"type": "http.response.body", "body": part, "more_body": True})
+            if self._reader_has_gone():
+                break
+            if hasattr(sending, "add_done_callback"):  # enough is under way; else it was taken at once
+                self._go_on(sending, self._stream)
+                return
+        self._channel.send({"type": "http.response.body", "body": b""})
+        self._end()
+
+    def _reader_has_gone(self) -> bool:
+        if hasattr(self._news, "done"):
+            if not self._news.done():
+                return False
+            if self._news.result()["type"] == "http.request":  # no more than the end of what was asked
+                self._news = self._channel.receive()
+                return False
+        return True
+
+    def _end(self) -> None:
+        self._release()
+        if self._done:
+            self._done(self._status)
+
+    def _release(self) -> None:
+        close, self._close = self._close, None
+        if self._body is not None:
+            self._body.close()
+            _held.take(-self._kept)
+            self._body, self._kept = None, 0
+        if close:
+            close()
+
+
+# --- What is made of each ---------------------------------------------------------------------------------
+
+
+def environ_of(scope: dict[str, Any]) -> dict[str, Any]:
+    """The WSGI environment of a request, as yet without its body."""
+    path: bytes = scope["raw_path"]
+    environ = _COMMON.copy()
+    environ["REQUEST_METHOD"] = scope["method"]
+    environ["PATH_INFO"] = (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1")
+    environ["QUERY_STRING"] = scope["query_string"].decode("latin-1")
+    environ["REMOTE_ADDR"] = scope["client"][0]
+    environ["SERVER_NAME"], environ["SERVER_PORT"] = scope["server"]
+    environ["SERVER_PROTOCOL"] = "HTTP/1.1" if scope["http_version"] == "1.1" else "HTTP/1.0"
+    environ["wsgi.url_scheme"] = scope["scheme"]
+    environ["wsgi.input"] = BytesIO()
+    for header, value in scope["headers"]:
+        name = _variable(header)
+        if name in environ:
+            # As RFC 9110 section 5.3 joins lines of one name, and RFC 9113 section 8.2.3 those of cookies.
+            environ[name] += (";" if name == "HTTP_COOKIE" else ",") + value.decode("latin-1")
+        elif name:
+            environ[name] = value.decode("latin-1")
+    return environ
+
+
+@lru_cache(maxsize=512)
+def _variable(header: bytes) -> str:
+    """What WSGI calls a header; nothing for one that is not handed on.
+
+    WSGI would take `X_Forwarded_For` for X-Forwarded-For, so that a client could write what only a proxy may.
+    """
+    if b"_" in header:
+        return ""
+    name = header.decode("latin-1").upper().replace("-", "_")
+    return name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
+
+
+def _announced(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
+    """How many bytes of a body are announced; None where they come in chunks."""
+    length: int | None = 0
+    for name, value in headers:
+        if name == b"transfer-encoding":
+            return None
+        if name == b"content-length":
+            length = int(value)
+    return length
+
+
+def _first_piece(answered: Iterable[bytes]) -> tuple[bytes, Iterator[bytes] | None]:
+    """The whole answer, and None; or its beginning and the rest where it is long."""
+    parts, size, rest = [], 0, iter(answered)
+    for part in rest:
+        parts.append(part)
+        size += len(part)
+        if size > IN_ONE_PIECE:
+            return b"".join(parts), rest
+    return b"".join(parts), None
+
+
+class _Held:
+    """How much the bodies on their way take, all together."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def take(self, count: int) -> bool:
+        with self._lock:
+            if count > 0 and self._bytes + count > HELD_AT_MOST:
+                return False
+            self._bytes += count
+            return True
+
+
+_held = _Held()

@@ -1,0 +1,236 @@
+"""The production server: granian, in which a request takes a thread only when the whole of it is there.
+
+    python -m airvantage_keys.server --host 127.0.0.1 --port 8000
+
+Granian runs a WSGI application in a few threads and has it wait there for the body of a request, for ever: as many
+stalled senders as there are threads stop the site. Its asynchronous interfaces do not, but with an event loop between
+granian's threads and ours a token costs a third more. So these workers are granian's for ASGI, and what they bring is
+dealt with right in the threads that bring it: a thread takes what has come, says what to wait for, and is free again.
+A request on its way is an `Exchange`. What else was tried, and what it cost, is in docs/architecture.md.
+
+The command is granian's, with all its options and `GRANIAN_...` variables; only the defaults are ours.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from granian import cli
+from granian._granian import ASGIWorker, CallbackScheduler, WorkerSignal
+from granian.asgi import _build_access_logger
+from granian.server.common import WORKERS_METHODS
+from granian.server.mp import MPServer, WorkerProcess
+
+from .exchange import Application, Exchange
+
+# What the workers below are made for. In HTTP/2 one connection brings hundreds of requests and has no limits in time;
+# proxies do not speak it to us.
+COMMAND = ("airvantage_keys.wsgi:application", "--interface", "wsgi", "--no-ws", "--http", "1")
+DEFAULTS = {
+    # A request waits for the database most of its time, so a few threads; not many, for each keeps a connection.
+    "BLOCKING_THREADS": 4,
+    # Milliseconds for the head of a request, which is also how long a connection is kept on which nothing is asked.
+    "HTTP1_HEADER_READ_TIMEOUT": 10_000,
+    "HTTP1_BUFFER_SIZE": 64 * 1024,
+    "RESPAWN_FAILED_WORKERS": "true",
+    "RESPAWN_INTERVAL": 1,
+    # Seconds for requests under way when the server is stopped.
+    "WORKERS_KILL_TIMEOUT": 30,
+}
+# Open connections of a process. Most of them wait, which costs little; each is a file to the system.
+CONNECTIONS = 4096
+# Seconds in which a reader must take some of what is sent; then the system closes the connection.
+READ_WITHIN = 60
+# Seconds for the rest of a body when the server is stopped.
+STOP_WITHIN = 5
+
+
+class Deadlines:
+    """Has futures awaited: `then` gets the future when it is done, or when it was cancelled because its time is over.
+
+    What has a deadline is looked through once a second. Nothing is: a reader who is slow is the system's business.
+    """
+
+    def __init__(self) -> None:
+        self._deadlines: dict[Any, float] = {}
+        self._latest = float("inf")
+        threading.Thread(target=self._watch, name="deadlines", daemon=True).start()
+
+    def wait(self, future: Any, then: Callable[[Any], None], deadline: float | None = None) -> None:
+        if deadline is None:
+            future.add_done_callback(then)
+            return
+        self._deadlines[future] = deadline
+        future.add_done_callback(partial(self._done, then))
+
+    def hurry(self) -> None:
+        self._latest = time.monotonic() + STOP_WITHIN
+
+    def _done(self, then: Callable[[Any], None], future: Any) -> None:
+        del self._deadlines[future]
+        then(future)
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(1)
+            self._cancel_late()
+
+    def _cancel_late(self) -> None:
+        # A function of its own, so that nothing here keeps a future, and with it a connection, until the next round.
+        now = time.monotonic()
+        for future, deadline in self._deadlines.copy().items():
+            if min(deadline, self._latest) < now:
+                future.cancel()
+
+
+class _Loop:
+    """What granian asks of an event loop: to say that something awaited is there. Said here and now."""
+
+    @staticmethod
+    def call_soon(callback: Callable[..., None], *arguments: object, context: object = None) -> None:
+        callback(*arguments)
+
+    call_soon_threadsafe = call_soon
+
+
+class Runner:
+    """Begins each request in the thread that brings it. What it waits for goes on in the thread that brings that."""
+
+    def __init__(self, application: Application, access_log_format: str | None) -> None:
+        self._application = application
+        self._log: Any = _build_access_logger(access_log_format) if access_log_format else None
+        self.deadlines = Deadlines()
+
+    def begin(self, watcher: Any) -> None:
+        scope = watcher.scope
+        done = partial(self._answered, scope, time.time(), time.perf_counter()) if self._log else None
+        Exchange(self._application, scope, watcher.proto, self.deadlines.wait, done=done, failed=watcher.err).begin()
+
+    def _answered(self, scope: dict[str, Any], begun: float, clock: float, status: int) -> None:
+        # The path as it was sent, in which an encoded line break stays one.
+        self._log(begun, clock, {**scope, "path": scope["raw_path"].decode("latin-1")}, status)
+
+
+def start(*arguments: Any) -> None:
+    """A worker process, from its start."""
+    # As long as the application is loaded, there is nothing that a signal would have to wait for. Until now it would
+    # have reached the handler that came over from the parent, and so nobody.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Ctrl-C reaches all processes, and right after it comes the SIGTERM by which the parent stops its workers.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    work(*arguments)
+
+
+@WorkerProcess.wrap_target
+def work(  # noqa: PLR0917 - granian's own order, all of it
+    worker_id: int,
+    application: Application,
+    sock: tuple[Any, Any],
+    ipc: Any,
+    _loop: Any,
+    runtime_mode: Any,
+    runtime_threads: int,
+    runtime_blocking_threads: int,
+    blocking_threads: int,
+    blocking_threads_idle_timeout: int,
+    backpressure: int,
+    _task_impl: Any,
+    http_mode: Any,
+    http1_settings: Any,
+    http2_settings: Any,
+    websockets: Any,
+    static_path: Any,
+    access_log_format: str | None,
+    tls: tuple[Any, ...],
+    _scope_options: Any,
+    metrics: Any,
+) -> None:
+    """A worker process that has its application, to its end."""
+    runner, shutdown, ended = Runner(application, access_log_format), WorkerSignal(), threading.Event()
+    shutdown.add_cb(ended.set)
+
+    def stop(*_: object) -> None:
+        runner.deadlines.hurry()
+        shutdown.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    # Its type information is older than what it takes.
+    make_worker: Any = ASGIWorker
+    worker = make_worker(
+        worker_id,
+        sock,
+        ipc,
+        runtime_threads,
+        runtime_blocking_threads,
+        blocking_threads,
+        blocking_threads_idle_timeout,
+        backpressure,
+        http_mode,
+        http1_settings,
+        http2_settings,
+        websockets,
+        static_path,
+        *tls,
+        metrics,
+    )
+    make_scheduler: Any = CallbackScheduler
+    scheduler = make_scheduler(_Loop, None, None, None, None)
+    scheduler._schedule_fn = runner.begin  # noqa: SLF001 - where granian's own subclasses set it
+    serve = getattr(worker, WORKERS_METHODS[runtime_mode][(sock[0] or sock[1]).is_uds()])
+    serve(scheduler, _Loop, shutdown)
+    _close_on_stalled_readers()
+    ended.wait()
+
+
+def _close_on_stalled_readers() -> None:
+    """Have the system close connections whose reader takes nothing: each takes this over from where we listen.
+
+    They hold no thread, but the answer and a place among CONNECTIONS.
+    """
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            found = socket.socket(fileno=os.dup(int(entry.name)))
+        except OSError:  # no socket
+            continue
+        with found:
+            is_tcp = found.family in (socket.AF_INET, socket.AF_INET6) and found.type == socket.SOCK_STREAM
+            if is_tcp and found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, READ_WITHIN * 1000)
+
+
+class Server(MPServer):
+    """Granian's, which starts, watches and stops the workers."""
+
+    _spawn_wsgi_worker = staticmethod(start)
+
+
+def _connections() -> int:
+    """How many connections the system lets a process have, when it is asked for as many as we want."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS * 2 if most == resource.RLIM_INFINITY else min(CONNECTIONS * 2, most)
+    if allowed != resource.RLIM_INFINITY and allowed < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    return wanted // 2
+
+
+def main() -> None:
+    # granian counts connections by this, and takes no more until some are closed.
+    for name, value in {**DEFAULTS, "BACKPRESSURE": _connections()}.items():
+        os.environ.setdefault(f"GRANIAN_{name}", str(value))
+    cli.Server = Server  # type: ignore[attr-defined]
+    sys.argv[1:1] = COMMAND
+    cli.entrypoint()
+
+
+if __name__ == "__main__":
+    main()
