@@ -140,9 +140,37 @@ def test_escape_while_create_with_a_password_runs(visit):
     confirm(page, "create")
     held.wait()
     page.keyboard.press("Escape")
-    assert focused(page) == "Create"
+    expect(action(page, "create")).to_be_focused()
     held.release()
     assert_done(person, "create")
+
+
+@both
+@each_way
+@pytest.mark.parametrize("running", [False, True])
+def test_the_focus_is_back_as_soon_as_the_dialog_is_closed(visit, name, close, running):
+    """Not a moment later, on the body in between: the next key, or what a screen reader says, would go astray."""
+    person = visit()
+    person.make_key()
+    page = person.page
+    open_dialog(page, name)
+    page.evaluate(
+        """() => {
+          const dialog = document.querySelector("dialog");
+          new MutationObserver(() => { if (!dialog.open) window.focusThen ??= document.activeElement.dataset.action; })
+            .observe(dialog, {attributeFilter: ["open"]});
+        }"""
+    )
+    held = Held(page, PATHS[name])
+    if running:
+        confirm(page, name)
+        held.wait()
+    close(page)
+    page.wait_for_function("'focusThen' in window")
+    assert page.evaluate("focusThen") == name
+    held.release()
+    if running:
+        assert_done(person, name)
 
 
 @both

@@ -22,19 +22,30 @@
   };
   document.addEventListener("htmx:afterRequest", () => setTimeout(clear));
 
-  // The browser tells of the closing a moment later: an answer, or the next prompt, may have come in between.
+  const close = () => {
+    if (dialog.open) dialog.close();
+    if (opener) (opener.isConnected ? opener : heading()).focus();
+    opener = null;
+  };
+
+  // The browser tells of the closing a moment later. Until then the focus would be nowhere, so it does not wait for that;
+  // and an answer, or the next prompt, may have come in between.
   dialog.addEventListener("close", () => {
     if (dialog.open) return;
     clear();
     dialog.querySelector("[data-failure]").textContent = "";
-    if (opener) (opener.isConnected ? opener : heading()).focus();
-    opener = null;
+    close();
+  });
+
+  dialog.addEventListener("cancel", (event) => { // Escape
+    event.preventDefault();
+    close();
   });
 
   document.addEventListener("click", (event) => {
     if (!event.target.closest?.("dialog [data-close-dialog]")) return;
     event.preventDefault();
-    dialog.close();
+    close();
   });
 
   // Enter in the password field of a prompt goes to its button and does nothing else; pressed again, it confirms.
