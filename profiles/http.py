@@ -48,7 +48,7 @@ def origin_of(request: HttpRequest, *, via: KeyEvent.Via = KeyEvent.Via.PAGE) ->
         via=via,
         address=client_address(request),
         user_agent=user_agent(request),
-        session=request.session,
+        session=getattr(request, "session", None),
     )
 
 

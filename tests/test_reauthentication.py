@@ -236,6 +236,7 @@ def address(name: str) -> str:
 def prepared(name: str, client: Client, user: User) -> dict[str, Any]:
     form = DEEDS.get(name, lambda *_: dict(EVERYTHING))(client, user)
     if client.get("/profile/").status_code == 302:  # ended by what was prepared: a new second factor, say
+        user.refresh_from_db()
         client.force_login(user)
         give_password(client)
     mail.outbox.clear()
@@ -403,6 +404,7 @@ def test_a_proof_leaves_in_the_session_what_is_known_here(signed_in, user):
         "account_authentication_methods",
         "account_authentication_methods_user",
         "browser_noted",
+        "signed_in_at",
     }
     offered_secret(signed_in)
     signed_in.post("/accounts/mfa/email/")

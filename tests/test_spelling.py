@@ -128,12 +128,12 @@ def test_changing_to_ones_own_or_anothers_is_refused_in_any_form(typed, anna, si
     assert "your e-mail address already" in words(sign_in(Client(), anna).post(CHANGE_EMAIL, {"email": typed}))
 
 
-def test_failed_sign_ins_of_one_address_are_counted_together(anna, settings):
-    settings.ACCOUNT_RATE_LIMITS = {"login_failed": "2/m/key"}
-    for typed in (UNICODE, ASCII):
-        assert "Too many" not in words(Client().post(LOGIN, {"login": typed, "password": "wrong"}))
-    assert "Too many" in words(Client().post(LOGIN, {"login": DECOMPOSED, "password": "wrong"}))
-    assert anna.account_events.filter(action="sign_in_failed").count() == 2
+def test_failed_sign_ins_of_one_address_are_counted_together(anna):  # security 71, 79
+    """Five in a minute, from one address for one account."""
+    for typed in (UNICODE, ASCII, UNICODE, ASCII, UNICODE):
+        assert Client().post(LOGIN, {"login": typed, "password": "wrong"}).status_code == 200
+    assert Client().post(LOGIN, {"login": DECOMPOSED, "password": "wrong"}).status_code == 429
+    assert anna.account_events.filter(action="sign_in_failed").count() == 5
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_no_text_keeps_the_server_busy(user):
     for form in (spelling.password, spelling.name, spelling.address, spelling.folded, spelling.phone_number):
         form(marks)
         form(f"{marks}@{marks}.example")
-    assert sign_in_with(marks) == 200
+    assert sign_in_with(marks[:200_000]) in (200, 400)  # 400: more than a form may have
     assert time.monotonic() - begun < 5
 
 

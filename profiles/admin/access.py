@@ -23,7 +23,7 @@ from .. import reach, rights, spelling
 from ..account import changes
 from ..http import origin_of
 from ..models import AccessProfile, Company, KeyEvent, User
-from .base import FreeTextModelForm, ListAdmin, UsedByUsers, actor_of
+from .base import FreeTextModelForm, ListAdmin, RowsField, UsedByUsers, actor_of
 
 
 def number_of_users(users: QuerySet[User], field: str) -> Coalesce:
@@ -162,7 +162,7 @@ admin.site.unregister(Group)
 
 
 @admin.register(Group)
-class StaffGroupAdmin(GroupAdmin):
+class StaffGroupAdmin(ListAdmin, GroupAdmin):
     """Who can change a group can give themselves whatever it holds, so that takes a superuser."""
 
     form = FreeTextModelForm
@@ -209,5 +209,5 @@ class StaffGroupAdmin(GroupAdmin):
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any) -> Any:
         if db_field.name == "permissions":
-            kwargs["queryset"] = permissions_of_staff()
+            kwargs |= {"queryset": permissions_of_staff(), "form_class": RowsField}
         return super().formfield_for_manytomany(db_field, request, **kwargs)

@@ -128,6 +128,10 @@ class ListAdmin(admin.ModelAdmin):
         title = capfirst(self.opts.verbose_name_plural)
         return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        # An empty `_to_field` is the name of no field, and Django looks for it.
+        return super().get_object(request, object_id, from_field or None)
+
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         if lookup in self.extra_lookups:
             return is_pk(value)
@@ -165,6 +169,18 @@ class ListAdmin(admin.ModelAdmin):
             self.message_user(request, text, messages.ERROR)
             return None
         return super().response_action(request, queryset)
+
+
+class RowsField(forms.ModelMultipleChoiceField):
+    """A choice of rows. What can be no number of a row is refused before SQLite or PostgreSQL stumbles over it."""
+
+    def clean(self, value: Any) -> Any:
+        for pk in value if isinstance(value, (list, tuple)) else ():
+            if not is_pk(str(pk)):
+                raise forms.ValidationError(
+                    self.error_messages["invalid_pk_value"], code="invalid_pk_value", params={"pk": "?"}
+                )
+        return super().clean(value)
 
 
 class ReadOnly(admin.ModelAdmin):

@@ -37,6 +37,7 @@ from .base import (
     CompanyFilter,
     FreeTextModelForm,
     ListAdmin,
+    RowsField,
     YesNoFilter,
     actor_of,
     moment,
@@ -290,7 +291,7 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "user_permissions":
             kwargs["queryset"] = permissions_of_staff()
-        return super().formfield_for_manytomany(db_field, request, **kwargs)
+        return super().formfield_for_manytomany(db_field, request, **{"form_class": RowsField, **kwargs})
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:  # noqa: FBT001
         origin = origin_of(request, via=KeyEvent.Via.ADMIN)
