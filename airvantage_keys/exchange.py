@@ -98,7 +98,7 @@ class Exchange:
     def _go(self, step: Callable[..., None], *waited_for: Any) -> None:
         try:
             step(*waited_for)
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001 - `failed` tells of it
             self._release()
             self._failed(error)
 

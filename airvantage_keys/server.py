@@ -227,7 +227,7 @@ def main() -> None:
     # granian counts connections by this, and takes no more until some are closed.
     for name, value in {**DEFAULTS, "BACKPRESSURE": _connections()}.items():
         os.environ.setdefault(f"GRANIAN_{name}", str(value))
-    cli.Server = Server  # type: ignore[attr-defined]
+    cli.Server = Server  # type: ignore[attr-defined]  # where its command line looks for it
     sys.argv[1:1] = COMMAND
     cli.entrypoint()
 
