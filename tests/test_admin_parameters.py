@@ -89,6 +89,15 @@ def test_numbers_of_rows_in_the_path(superuser, rows, model):
                 assert "%00" not in value or response.status_code == 404
 
 
+@pytest.mark.parametrize("model", list(admin.site._registry), ids=str)
+def test_parameters_of_a_row(superuser, rows, model):
+    for page in ("add", "change", "delete", "history"):
+        address = url(model, page, *(() if page == "add" else (rows[model].pk if rows[model] else 1,)))
+        for name in ("_to_field", "_popup", "_changelist_filters", "_saveasnew", "p", "name", "company", "groups"):
+            for value in (*STRANGE, "client_secret", "password"):
+                assert superuser.get(f"{address}?{name}={value}").status_code < 500, (page, name, value[:50])
+
+
 def patterns(resolver: Any = None, before: str = "/") -> Iterator[str]:
     """Every address of the site, with its parts that vary as they are written in the URLconf."""
     for each in (resolver or get_resolver()).url_patterns:
