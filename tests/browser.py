@@ -68,6 +68,9 @@ class Site:
             self._people = [Person(**person) for person in json.loads(made.splitlines()[-1])]
         return self._people.pop()
 
+    def stale(self, person: Person) -> str:
+        return self._run(f"stale({person.email!r})").splitlines()[-1]
+
     def revoke(self, person: Person, reason: str) -> None:
         self._run(f"revoke({person.email!r}, {reason!r})")
 

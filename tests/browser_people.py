@@ -43,6 +43,11 @@ def make(count: int) -> None:
     print(json.dumps(people))  # noqa: T201 - this is its answer
 
 
+def stale(email: str) -> None:
+    """Print the key of a session that began long ago, for somebody whose other sessions were ended."""
+    print(_session(User.objects.get(email=email), LONG_AGO))  # noqa: T201 - this is its answer
+
+
 def revoke(email: str, reason: str) -> None:
     """Take somebody's key away as an administrator does."""
     admin = User.objects.get(email="admin@demo.example")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Dialog, Page, expect
+from playwright.sync_api import Page, expect
 
 from .browser import Person, Visit, action, credentials, fill_in_sign_in, go_back
 
@@ -63,14 +63,14 @@ def test_no_page_of_the_admin_site_is_shown_again_after_sign_out(visit, path):  
     person.expects(r"status of 40[134] ")
     fill_in_sign_in(person.open("/accounts/login/?next=/admin/"), Person(ADMIN, "", ""))
     person.page.wait_for_url("**/admin/")
-    assert_not_shown_again(person, path, "Demo Admin", ADMIN)
+    assert_not_shown_again(person, path, "Ada Admin", ADMIN)
 
 
 def test_the_secret_can_be_left_without_a_question_and_is_not_shown_again(visit):  # page 10
     person = visit()
     page = person.open()
-    asked: list[Dialog] = []
-    page.on("dialog", asked.append)
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: asked.append(dialog.message))
     person.create()
     made = credentials(page)
     page.goto("/accounts/activity/")

@@ -20,7 +20,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from .. import keys, tokens
+from .. import keys, reach, tokens
 from ..free_text import FreeTextForm
 from ..http import origin_of
 from ..models import AccessToken, KeyEvent, OAuthApplication, User
@@ -31,6 +31,7 @@ from .base import (
     CompanyFilter,
     ListAdmin,
     ReadOnly,
+    actor_of,
     as_id,
     is_pk,
     moment,
@@ -283,7 +284,8 @@ class AccessTokenAdmin(ReadOnly, ListAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         # Also the tokens of keys that are gone, which the model's default and a join (select_related) would hide.
-        tokens = AccessToken.objects.order_by(*self.get_ordering(request))
+        tokens = reach.within(AccessToken.objects.all(), actor_of(request), self.company_path)
+        tokens = tokens.order_by(*self.get_ordering(request))
         return tokens.defer("token", "token_checksum").prefetch_related("application__user")
 
     def found_by(self, word: str) -> Q:
