@@ -160,6 +160,8 @@ def work(  # noqa: PLR0917 - granian's own order, all of it
     shutdown.add_cb(ended.set)
 
     def stop(*_: object) -> None:
+        # Whoever stops us may do so twice, and granian would wait for ever to be rid of the second word.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         runner.deadlines.hurry()
         shutdown.set()
 
