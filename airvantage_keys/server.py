@@ -159,13 +159,8 @@ def work(  # noqa: PLR0917 - granian's own order, all of it
     runner, shutdown, ended = Runner(application, access_log_format), WorkerSignal(), threading.Event()
     shutdown.add_cb(ended.set)
 
-    def stop(*_: object) -> None:
-        # Whoever stops us may do so twice, and granian would wait for ever to be rid of the second word.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        runner.deadlines.hurry()
-        shutdown.set()
-
-    signal.signal(signal.SIGTERM, stop)
+    told: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: told.append(number))
     # Its type information is older than what it takes.
     make_worker: Any = ASGIWorker
     worker = make_worker(
@@ -191,6 +186,12 @@ def work(  # noqa: PLR0917 - granian's own order, all of it
     serve = getattr(worker, WORKERS_METHODS[runtime_mode][(sock[0] or sock[1]).is_uds()])
     serve(scheduler, _Loop, shutdown)
     _close_on_stalled_readers()
+    # Told to granian from here, once, and not from the handler: a word that comes before it listens is lost, and it
+    # would wait for ever to be rid of a second one.
+    while not told and not ended.is_set():
+        time.sleep(0.2)
+    runner.deadlines.hurry()
+    shutdown.set()
     ended.wait()
 
 
