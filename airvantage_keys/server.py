@@ -82,7 +82,7 @@ class Deadlines:
 
     def _watch(self) -> None:
         while True:
-            time.sleep(1)
+            time.sleep(1)  # a deadline of many seconds may be late by one
             self._cancel_late()
 
     def _cancel_late(self) -> None:
