@@ -266,7 +266,8 @@ def test_a_device_that_checked_nobody_is_a_second_step_and_no_more(visit):  # se
         route.fulfill(response=answer, json=options)
 
     page.route("**/accounts/login/passkey/", ask_for_less)
-    page.get_by_role("button", name="Use a passkey").click()
+    with page.expect_navigation():  # the sentence stands there already
+        page.get_by_role("button", name="Use a passkey").click()
     expect(page.get_by_text("That passkey was not accepted.")).to_be_visible()
     person.open()
     page.wait_for_url("**/accounts/login/?next=/profile/")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from .browser import NO_KEY, Held, Visit, action, credentials, dialog, focused, open_dialog
 
@@ -315,6 +315,48 @@ def test_a_second_click_on_confirm_is_none(visit, name):
     dialog(page).get_by_role("button", name=CONFIRM[name]).dblclick()
     assert_done(person, name)
     assert len(sent) == 1
+
+
+def click(page: Page, target: Locator, count: int = 1) -> None:
+    """Like the `count`-th of clicks that follow each other quickly."""
+    target.scroll_into_view_if_needed()
+    box = target.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    click_again(page, count)
+
+
+def click_again(page: Page, count: int) -> None:
+    page.mouse.down(click_count=count)
+    page.mouse.up(click_count=count)
+
+
+@both
+def test_the_second_half_of_a_double_click_does_not_meet_the_page_beneath(visit, name):
+    person = visit()
+    person.make_key()
+    page = person.page
+    open_dialog(page, name)
+    click(page, dialog(page).get_by_role("button", name=CONFIRM[name]))
+    assert_done(person, name)
+    click_again(page, 2)
+    assert_done(person, name)
+
+
+@both
+def test_the_second_half_of_a_double_click_does_not_confirm(visit, name):
+    person = visit()
+    person.make_key()
+    page = person.page
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    click(page, action(page, name))
+    button = dialog(page).get_by_role("button", name=CONFIRM[name])
+    expect(button).to_be_visible()
+    click(page, button, 2)
+    page.wait_for_timeout(300)
+    expect(dialog(page)).to_be_visible()
+    assert not sent
 
 
 @pytest.mark.parametrize("name", ["create", "regenerate", "delete"])

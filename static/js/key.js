@@ -48,6 +48,18 @@
     close();
   });
 
+  // The second click of a double click belongs to what the first one met. Once the dialog has opened or closed in between,
+  // it would meet something else: the button of the prompt, or the page beneath.
+  let openAtFirstClick = false;
+  for (const type of ["mousedown", "click"]) {
+    document.addEventListener(type, (event) => {
+      if (type === "mousedown" && event.detail === 1) openAtFirstClick = dialog.open;
+      if (event.detail < 2 || dialog.open === openAtFirstClick) return;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+    }, true);
+  }
+
   // Enter in the password field of a prompt goes to its button and does nothing else; pressed again, it confirms.
   dialog.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.target.type !== "password") return;
