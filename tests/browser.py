@@ -339,6 +339,9 @@ def browser() -> Iterator[Browser]:
     program = os.environ.get("CHROMIUM")
     if not program:
         pytest.skip("CHROMIUM does not name a browser")
+    # Between its calls Playwright leaves its event loop marked as running, and beside one Django asks no database.
+    # Tests of the browser come last, but a process that is done takes over tests from one that is not.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     with sync_playwright() as playwright:
         # Playwright turns the back/forward cache off; people have it.
         started = playwright.chromium.launch(

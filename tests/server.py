@@ -43,6 +43,7 @@ class Server:
             "RATE_LIMITS": "off",
             **environment,
         }
+        self.environment.pop("DJANGO_ALLOW_ASYNC_UNSAFE", None)  # of tests beside a browser
         self._process: subprocess.Popen[bytes] | None = None
 
     def manage(self, *arguments: str) -> str:
