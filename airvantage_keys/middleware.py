@@ -20,7 +20,7 @@ from django.urls import get_callable, resolve, reverse
 from django.utils import timezone, translation
 from django.utils.cache import add_never_cache_headers
 
-from profiles import errors, proxies
+from profiles.http import errors, proxies
 
 from . import error_pages
 

@@ -105,7 +105,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "profiles.account.sessions.note_browser",
-    "profiles.account.mfa.required_first",
+    "profiles.account.mfa.flows.required_first",
 ]
 
 TEMPLATES = [
@@ -180,7 +180,7 @@ LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_FORMS = {
     "login": "profiles.account.addresses.LoginForm",
     "reset_password": "profiles.account.addresses.ResetPasswordForm",
-    "confirm_login_code": "profiles.account.mfa_pages.EmailCodeForm",
+    "confirm_login_code": "profiles.account.mfa.pages.EmailCodeForm",
     "change_password": "profiles.account.passwords.ChangeForm",
     "set_password": "profiles.account.passwords.ChangeForm",
     "reset_password_from_key": "profiles.account.passwords.FromMailForm",
@@ -206,9 +206,9 @@ ACCOUNT_LOGIN_BY_CODE_SUPPORTS_RESEND = True
 MFA_ADAPTER = "profiles.account.adapter.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_FORMS = {
-    "authenticate": "profiles.account.mfa_pages.AuthenticatorCodeForm",
-    "authenticate_webauthn": "profiles.account.mfa_pages.PasskeyAnswerForm",
-    "login_webauthn": "profiles.account.mfa_pages.PasskeyLoginForm",
+    "authenticate": "profiles.account.mfa.pages.AuthenticatorCodeForm",
+    "authenticate_webauthn": "profiles.account.mfa.pages.PasskeyAnswerForm",
+    "login_webauthn": "profiles.account.mfa.pages.PasskeyLoginForm",
 }
 MFA_ALLOW_UNVERIFIED_EMAIL = True  # see ACCOUNT_EMAIL_VERIFICATION
 MFA_PASSKEY_LOGIN_ENABLED = bool(PASSKEY_HOST)
@@ -219,7 +219,7 @@ RATE_LIMITS = env.flag("RATE_LIMITS", default=True)
 # Failed client authentications in a minute, after which further failures are answered with 429.
 CLIENT_FAILURES_PER_MINUTE = env.number("CLIENT_FAILURES_PER_MINUTE", default=20, least=1)
 ADDRESS_FAILURES_PER_MINUTE = env.number("ADDRESS_FAILURES_PER_MINUTE", default=60, least=1)
-# Guesses at passwords and codes are limited by `profiles.account.attempts`; by allauth's, others keep the owner out.
+# Guesses at passwords and codes are limited by `profiles.limits.attempts`; by allauth's, others keep the owner out.
 ACCOUNT_RATE_LIMITS = (
     {
         **dict.fromkeys(
@@ -233,7 +233,7 @@ ACCOUNT_RATE_LIMITS = (
 )
 MFA_RATE_LIMITS = {"webauthn_login": ""}  # nobody guesses a signature
 
-SESSION_ENGINE = "airvantage_keys.sessions"
+SESSION_ENGINE = "profiles.account.session_store"
 # A session ends when it was not used for the first time, and after the second however much it was used (seconds).
 SESSION_COOKIE_AGE = env.number("SESSION_COOKIE_AGE", default=12 * 60 * 60, least=60)
 SESSION_LIFETIME = env.number("SESSION_LIFETIME", default=24 * 60 * 60, least=60)
@@ -242,10 +242,10 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "session"
 CSRF_COOKIE_NAME = "__Host-csrf" if HTTPS else "csrf"
-# By which limits on guessing tell a browser that has signed in before; see `profiles.account.known_browsers`.
+# By which limits on guessing tell a browser that has signed in before; see `profiles.limits.known_browsers`.
 KNOWN_BROWSER_COOKIE_NAME = "__Host-known" if HTTPS else "known"
 CSRF_COOKIE_HTTPONLY = True
-CSRF_FAILURE_VIEW = "profiles.views.csrf_failure"
+CSRF_FAILURE_VIEW = "profiles.pages.base.csrf_failure"
 
 # --- OAuth ------------------------------------------------------------------------------------------------
 

@@ -6,10 +6,10 @@ from django.views.generic import RedirectView
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="profile"), name="home"),
-    path("profile/", include("profiles.urls")),
+    path("profile/", include("profiles.pages.urls")),
     path("accounts/", include("profiles.account.urls")),
     path("admin/", admin.site.urls),
-    path("", include("profiles.api_urls")),
+    path("", include("profiles.api.urls")),
 ]
 
 handler400 = "airvantage_keys.error_pages.bad_request"

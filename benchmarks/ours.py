@@ -26,7 +26,8 @@ KEY_OF = "other@demo.example"
 
 
 def prepare(*static: str) -> dict[str, str]:
-    from profiles import credentials, keys
+    from profiles import credentials
+    from profiles.clients import lifecycle
     from profiles.models import User
 
     call_command("migrate", verbosity=0)
@@ -34,7 +35,7 @@ def prepare(*static: str) -> dict[str, str]:
     call_command("demodata")
     if static:
         call_command("collectstatic", interactive=False, verbosity=0)
-    key, secret = keys.create(owner=User.objects.get(email=KEY_OF), origin=_origin())
+    key, secret = lifecycle.create(owner=User.objects.get(email=KEY_OF), origin=_origin())
     # A secret of the right form that is nobody's.
     return {"client_id": key.client_id, "secret": secret, "other_secret": credentials.new_secret()}
 
@@ -59,11 +60,11 @@ def page() -> list[str]:
 
 def changes(email: str, times: str) -> dict[str, list[float]]:
     """Each change is a transaction, so these are seconds by the clock. The user must have no key; has none after."""
-    from profiles import keys
+    from profiles.clients import lifecycle
     from profiles.models import User
 
     owner = User.objects.get(email=email)
-    three = {"create": keys.create, "regenerate": keys.regenerate, "delete": keys.delete}
+    three = {"create": lifecycle.create, "regenerate": lifecycle.regenerate, "delete": lifecycle.delete}
     found: dict[str, list[float]] = {name: [] for name in three}
     for _ in range(int(times)):
         for name, change in three.items():
@@ -72,25 +73,25 @@ def changes(email: str, times: str) -> dict[str, list[float]]:
 
 
 def key(email: str) -> None:
-    from profiles import keys
+    from profiles.clients import lifecycle
     from profiles.models import User
 
-    keys.create(owner=User.objects.get(email=email), origin=_origin())
+    lifecycle.create(owner=User.objects.get(email=email), origin=_origin())
 
 
 def regenerate(email: str) -> list[float]:
-    from profiles import keys
+    from profiles.clients import lifecycle
     from profiles.models import User
 
     owner = User.objects.get(email=email)
     # What the first change of a process has to compile is not what is looked for here.
     changes("admin@demo.example", "5")
-    return [_seconds(partial(keys.regenerate, owner=owner, origin=_origin()))]
+    return [_seconds(partial(lifecycle.regenerate, owner=owner, origin=_origin()))]
 
 
 def _origin() -> Any:
-    from profiles.http import Origin
     from profiles.models import KeyEvent
+    from profiles.origin import Origin
 
     return Origin(actor=None, via=KeyEvent.Via.COMMAND)
 

@@ -7,6 +7,6 @@ class ProfilesConfig(AppConfig):
     verbose_name = "AirVantage Keys"
 
     def ready(self) -> None:
-        from . import append_only  # and its check
+        from .events import append_only  # and its check
 
         post_migrate.connect(append_only.protect_after_migrate, sender=self)

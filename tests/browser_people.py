@@ -13,10 +13,10 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.db import transaction
 from django.http import HttpRequest
 
-from profiles import keys
-from profiles.http import Origin
+from profiles.clients import lifecycle
 from profiles.management.commands.demodata import COMPANY
 from profiles.models import AccessProfile, Company, KeyEvent, User
+from profiles.origin import Origin
 
 from .server import DEMO_PASSWORD
 
@@ -52,7 +52,7 @@ def revoke(email: str, reason: str) -> None:
     """Take somebody's key away as an administrator does."""
     admin = User.objects.get(email="admin@demo.example")
     owner = User.objects.get(email=email)
-    keys.revoke(owner=owner, origin=Origin(actor=admin, via=KeyEvent.Via.ADMIN), reason=reason)
+    lifecycle.revoke(owner=owner, origin=Origin(actor=admin, via=KeyEvent.Via.ADMIN), reason=reason)
 
 
 def _session(user: User, age: int) -> str | None:

@@ -13,9 +13,12 @@ from django.conf import settings
 from django.db import connection
 from django.test import Client, TransactionTestCase
 
-from profiles import append_only, keys, limits, notices, tokens
-from profiles.http import Origin
+from profiles.clients import lifecycle, tokens
+from profiles.events import append_only
+from profiles.limits import client_failures
+from profiles.mail import notices
 from profiles.models import AccessProfile, Company, KeyEvent, OAuthApplication, User
+from profiles.origin import Origin
 
 from .server import Server, postgres_url, running, sqlite_url
 
@@ -70,7 +73,7 @@ def basic(client_id: str, secret: str) -> str:
 
 
 def make_key(owner: User) -> KeyPair:
-    return KeyPair(*keys.create(owner=owner, origin=Origin(actor=owner, via=KeyEvent.Via.PAGE)))
+    return KeyPair(*lifecycle.create(owner=owner, origin=Origin(actor=owner, via=KeyEvent.Via.PAGE)))
 
 
 def make_token(pair: KeyPair, scope: str = "inherit") -> str:
@@ -83,7 +86,7 @@ def make_token(pair: KeyPair, scope: str = "inherit") -> str:
 def _fresh_process() -> None:
     """What a process remembers between requests must not pass from test to test: the database forgets, too."""
     tokens._noted.clear()
-    limits._reached.clear()
+    client_failures._reached.clear()
 
 
 class _AtOnce(Executor):

@@ -8,10 +8,10 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from profiles import keys
 from profiles.account import activity
-from profiles.http import Origin
+from profiles.clients import lifecycle
 from profiles.models import AccountEvent, KeyEvent
+from profiles.origin import Origin
 
 from .conftest import PASSWORD, sign_in
 from .page import PROFILE, Tags, html, words
@@ -47,7 +47,7 @@ def test_a_sign_in_to_no_account_is_not_recorded(user):
 
 
 def test_both_kinds_of_events_in_one_list_newest_first(signed_in, user, admin_user, key):
-    keys.revoke(owner=user, origin=Origin(admin_user, KeyEvent.Via.ADMIN, "203.0.113.9"), reason="<b>Leaked</b>")
+    lifecycle.revoke(owner=user, origin=Origin(admin_user, KeyEvent.Via.ADMIN, "203.0.113.9"), reason="<b>Leaked</b>")
     page = words(signed_in.get(ACTIVITY))
     assert page.index("Key revoked by an administrator") < page.index("Key created") < page.index("Signed in")
     assert "By an administrator. &lt;b&gt;Leaked&lt;/b&gt;" in page

@@ -8,8 +8,8 @@ import pytest
 from django.conf import settings
 from django.utils import timezone, translation
 
-from profiles import invitations
 from profiles.account.details import time_zones
+from profiles.mail import invitations
 from profiles.models import KeyEvent, User
 from profiles.templatetags.moments import absolute, clock
 

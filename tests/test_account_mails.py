@@ -32,7 +32,7 @@ def dead_mail_server(settings, monkeypatch):
 def test_without_a_mail_server_the_answer_is_the_same_for_whom_we_know(user, dead_mail_server, caplog):
     with caplog.at_level(logging.ERROR):
         assert answer(user.email) == answer("nobody@example.com")
-    (record,) = [it for it in caplog.records if it.name == "profiles.notices"]
+    (record,) = [it for it in caplog.records if it.name == "profiles.mail.notices"]
     assert "mail about account/email/password_reset_key not sent: ConnectionRefusedError" in record.getMessage()
     assert user.email not in caplog.text
 
@@ -48,7 +48,7 @@ def test_with_one_too_and_the_mail_is_on_its_way(user):
 
 def test_it_does_not_wait_for_the_mail_server(user, monkeypatch):
     posted: list[str] = []
-    monkeypatch.setattr("profiles.notices._post", lambda about, _write: posted.append(about))
+    monkeypatch.setattr("profiles.mail.notices._post", lambda about, _write: posted.append(about))
     assert answer(user.email)[0] == 302
     assert posted == ["account/email/password_reset_key"]
     assert mail.outbox == []

@@ -13,7 +13,7 @@ from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from django.core import mail
 from django.test import Client
 
-from profiles.account import mfa
+from profiles.account.mfa import flows
 from profiles.models import AccountEvent, Company, User
 
 from .admin_site import browser_of, make_staff, permit
@@ -140,7 +140,7 @@ def test_a_code_for_another_address_or_of_long_ago_turns_nothing_on(user, signed
     assert "That code has expired." in words(signed_in.post(EMAIL, {"code": code}, follow=True))
     signed_in.post(EMAIL)
     session = signed_in.session
-    session[mfa.MailboxProof.SESSION_KEY]["at"] -= 601
+    session[flows.MailboxProof.SESSION_KEY]["at"] -= 601
     session.save()
     assert "That code has expired." in words(signed_in.post(EMAIL, {"code": mailed_code()}, follow=True))
     user.refresh_from_db()
@@ -453,7 +453,7 @@ def test_the_last_factor_that_a_company_requires_stays(requiring, with_email_cod
     with_email_codes.refresh_from_db()
     assert not with_email_codes.email_codes
     client.post(TOTP + "remove/")
-    assert mfa.factors_of(with_email_codes).totp
+    assert flows.factors_of(with_email_codes).totp
 
 
 def test_tokens_and_keys_are_not_affected(requiring, user, key, token, client):

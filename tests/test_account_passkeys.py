@@ -13,7 +13,7 @@ from allauth.account.utils import user_pk_to_url_str
 from allauth.mfa.models import Authenticator
 from django.test import Client
 
-from profiles.account import passkeys
+from profiles.account.mfa import passkeys
 from profiles.models import AccountEvent, User
 
 from .conftest import PASSWORD, sign_in

@@ -11,10 +11,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import NoReverseMatch, reverse
 
-from profiles import keys
 from profiles.account import activity
-from profiles.http import Origin
+from profiles.clients import lifecycle
 from profiles.models import AccessProfile, AccessToken, AccountEvent, Company, KeyEvent, OAuthApplication, User
+from profiles.origin import Origin
 
 from .admin_site import browser_of, make_staff, permit
 from .conftest import PASSWORD, make_key, make_token
@@ -168,7 +168,7 @@ def every_address(rows) -> list[str]:
 
 
 def test_no_page_shows_a_credential_or_a_part_of_one(superuser, admin_user, rows, user, key, token):  # security 3, 64
-    changed, secret = keys.regenerate(owner=user, origin=Origin(actor=user, via=KeyEvent.Via.PAGE))
+    changed, secret = lifecycle.regenerate(owner=user, origin=Origin(actor=user, via=KeyEvent.Via.PAGE))
     again = make_token(type(key)(changed, secret))
     rows[AccessToken] = AccessToken.objects.order_by("-pk").first()
     LogEntry.objects.log_actions(admin_user.pk, list(rows.values()), ADDITION)

@@ -11,11 +11,12 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from profiles import credentials, keys, tokens
+from profiles import credentials
 from profiles.admin.keys import KeyAdmin
-from profiles.event_export import COLUMNS, harmless
-from profiles.http import Origin
+from profiles.clients import lifecycle, tokens
+from profiles.events.export import COLUMNS, harmless
 from profiles.models import AccessToken, KeyEvent, OAuthApplication, User
+from profiles.origin import Origin
 
 from .admin_site import browser_of, make_staff, permit
 from .conftest import make_key, make_token
@@ -130,12 +131,12 @@ def test_a_token_is_shown_live_until_its_key_changes(superuser, user, key, token
     page = superuser.get(f"{TOKENS}{row.pk}/change/").content.decode()
     assert key.client_id in page
     assert 'alt="True"' in page
-    keys.regenerate(owner=user, origin=origin(user))
+    lifecycle.regenerate(owner=user, origin=origin(user))
     assert 'alt="False"' in superuser.get(f"{TOKENS}{row.pk}/change/").content.decode()
 
 
 def test_a_token_of_a_deleted_key_can_still_be_looked_at(superuser, user, key, token):
-    keys.delete(owner=user, origin=origin(user))
+    lifecycle.delete(owner=user, origin=origin(user))
     row = AccessToken.objects.get()
     for address in (TOKENS, f"{TOKENS}{row.pk}/change/"):
         page = superuser.get(address)
@@ -155,13 +156,13 @@ def test_revoking_asks_first_and_tells_what_will_happen(superuser, user, key, to
     page = superuser.get(REVOKE, {"key": key.key.pk}).content.decode()
     for text in (key.client_id, user.email, "Fleet Ltd", "<td>1</td>", "This cannot be undone"):
         assert text in page, text
-    assert keys.of(user)
+    assert lifecycle.of(user)
 
 
 def test_revoking_ends_the_key_and_records_why(superuser, admin_user, user, key, token):  # security 59, 64
     page = revoke(superuser, key.key.pk)
     assert "1 key was revoked." in page
-    assert keys.of(user) is None
+    assert lifecycle.of(user) is None
     assert tokens.find(token) is None
     event = KeyEvent.objects.latest("pk")
     assert (event.action, event.actor, event.via, event.reason) == (
@@ -189,13 +190,13 @@ def test_a_reason_is_needed_and_holds_no_secret(superuser, user, key, token, rea
     page = superuser.post(REVOKE, {"key": key.key.pk, "reason": reason.format(secret=key.secret, token=token)})
     assert page.status_code == 200
     assert page.context["form"].errors["reason"]
-    assert keys.of(user)
+    assert lifecycle.of(user)
     assert credentials.is_secret(key.secret)
 
 
 def test_a_key_that_is_gone_is_told(superuser, user, key, other_user):
     gone = make_key(other_user)
-    keys.delete(owner=other_user, origin=origin(other_user))
+    lifecycle.delete(owner=other_user, origin=origin(other_user))
     page = revoke(superuser, key.key.pk, gone.key.pk)
     assert "1 key was revoked." in page
     assert "1 of the chosen keys was gone already." in page
@@ -203,23 +204,23 @@ def test_a_key_that_is_gone_is_told(superuser, user, key, other_user):
 
 
 def test_the_key_that_an_owner_made_instead_is_not_revoked(superuser, user, key):
-    keys.delete(owner=user, origin=origin(user))
+    lifecycle.delete(owner=user, origin=origin(user))
     newer = make_key(user)
     assert "was gone already" in revoke(superuser, key.key.pk)
-    assert keys.of(user) == newer.key
+    assert lifecycle.of(user) == newer.key
 
 
 def test_a_key_replaced_during_the_deed_is_not_revoked(superuser, user, key, monkeypatch):
     original = KeyAdmin._revoke
 
     def overtaken(self, request, found, reason):
-        keys.delete(owner=user, origin=origin(user))
+        lifecycle.delete(owner=user, origin=origin(user))
         make_key(user)
         return original(self, request, found, reason)
 
     monkeypatch.setattr(KeyAdmin, "_revoke", overtaken)
     assert "was gone already" in revoke(superuser, key.key.pk)
-    assert keys.of(user)
+    assert lifecycle.of(user)
 
 
 @pytest.mark.parametrize("chosen", [[], ["x"], ["9" * 40], ["-1"], ["\0"], ["٣"]])
@@ -260,10 +261,10 @@ def test_revoking_needs_the_csrf_token(admin_user, key):
 @pytest.fixture
 def events(user, other_user, key, admin_user) -> dict[str, KeyEvent]:
     command = Origin(actor=None, via=KeyEvent.Via.COMMAND, user_agent="=cmd|' /C calc'!A0")
-    keys.regenerate(owner=user, origin=command)
+    lifecycle.regenerate(owner=user, origin=command)
     make_key(other_user)
     staff_origin = Origin(actor=admin_user, via=KeyEvent.Via.ADMIN, address="2001:db8::7")
-    keys.revoke(owner=other_user, origin=staff_origin, reason='-2+3, a "quoted"\nreason')
+    lifecycle.revoke(owner=other_user, origin=staff_origin, reason='-2+3, a "quoted"\nreason')
     names = ("created", "regenerated", "other", "revoked")
     return dict(zip(names, KeyEvent.objects.order_by("id"), strict=True))
 
@@ -312,7 +313,7 @@ def test_export_holds_every_event_of_the_search(superuser, events, user, key):
 
 
 def test_export_goes_on_past_one_part_and_past_the_pages(superuser, events, monkeypatch):
-    monkeypatch.setattr("profiles.event_export.ROWS_AT_A_TIME", 2)
+    monkeypatch.setattr("profiles.events.export.ROWS_AT_A_TIME", 2)
     monkeypatch.setattr("profiles.admin.base.CappedPaginator.at_most", 1)
     assert len(exported(superuser)) == 4
 

@@ -10,7 +10,7 @@ from django.core import mail
 from django.test import Client
 from django.urls import reverse
 
-from profiles import keys, tokens
+from profiles.clients import lifecycle, tokens
 from profiles.models import AccessProfile, Company, KeyEvent, OAuthApplication, User
 
 from .admin_site import browser_of, make_staff, permit
@@ -370,7 +370,7 @@ def test_deleting_revokes_the_key_and_keeps_its_events(
 def test_deleting_a_user_with_a_key_needs_the_right_to_revoke(staff, user, key):
     client = permit(staff, "view_user", "delete_user")
     assert client.post(f"{LIST}{user.pk}/delete/", {"post": "yes"}).status_code == 403
-    assert keys.of(user)
+    assert lifecycle.of(user)
     client = permit(staff, "view_user", "delete_user", "revoke_oauthapplication")
     assert client.post(f"{LIST}{user.pk}/delete/", {"post": "yes"}).status_code == 302
     assert not User.objects.filter(pk=user.pk).exists()

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
 
-from profiles import tokens
+from profiles.clients import tokens
 from profiles.models import User
 
 from .conftest import make_token

@@ -11,11 +11,12 @@ from django.db import OperationalError
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from profiles import credentials, keys, tokens
-from profiles.bearer import ApiRequest, bearer
-from profiles.errors import CompactJsonResponse
-from profiles.http import Origin
+from profiles import credentials
+from profiles.api.bearer import ApiRequest, bearer
+from profiles.clients import lifecycle, tokens
+from profiles.http.errors import CompactJsonResponse
 from profiles.models import AccessProfile, AccessToken, KeyEvent, OAuthApplication, User
+from profiles.origin import Origin
 
 from .api import ALL_NEEDED, CURRENT, NEEDS, RIGHTS, USERS, assert_api_error, call, challenge, get
 from .conftest import make_key, make_token
@@ -156,7 +157,7 @@ def test_an_expired_token_is_refused(address, full_token):
 
 
 @every_address
-@pytest.mark.parametrize("change", [keys.regenerate, keys.delete])
+@pytest.mark.parametrize("change", [lifecycle.regenerate, lifecycle.delete])
 def test_a_token_ends_with_its_key(address, change, full_token, user):  # security 19, 20
     change(owner=user, origin=Origin(actor=user, via=KeyEvent.Via.PAGE))
     assert_api_error(get(address, full_token), 401, "token.invalid")

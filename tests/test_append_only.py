@@ -8,10 +8,10 @@ import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 
-from profiles import append_only
 from profiles.account import activity
-from profiles.http import Origin
+from profiles.events import append_only
 from profiles.models import AccountEvent, KeyEvent, User
+from profiles.origin import Origin
 
 from .conftest import make_key
 

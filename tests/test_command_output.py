@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import pytest
 from django.core.management import CommandError, get_commands, load_command_class
 
-from profiles import credentials, event_export
+from profiles import credentials
+from profiles.events import export
 
 from .server import ROOT, Server, postgres_url, sqlite_url
 
@@ -76,7 +77,7 @@ def test_exportevents_prints_events_and_nothing_else(site):
     run(site, "revokekeys", "--owner", "other@demo.example", "--reason", "x", "--yes")
     done = run(site, "exportevents")
     rows = list(csv.reader(done.stdout.splitlines()))
-    assert tuple(rows[0]) == event_export.COLUMNS
+    assert tuple(rows[0]) == export.COLUMNS
     assert [row[1] for row in rows[1:] if row[2] == client_id] == ["created", "revoked"]
     done = run(site, "exportevents", "--format", "jsonl")
     events = [json.loads(line) for line in done.stdout.splitlines()]
@@ -93,7 +94,9 @@ def test_mails_of_every_kind_go_to_stderr(site):
 @pytest.mark.parametrize("breaks", ["\n", "\r", "\x1b[1G", "\x85", "\u2028"])
 @pytest.mark.parametrize("name", ["createkey", "revokekeys", "exportevents", "purgetokens", "afterrestore", "demodata"])
 def test_what_a_command_is_given_begins_no_line_of_what_it_says(capsys, name, breaks):  # security 78
-    forged = f"x{breaks}2026-01-31 12:00:00,000 INFO profiles.keys key deleted: client_id={'f' * 32} owner=x"
+    forged = (
+        f"x{breaks}2026-01-31 12:00:00,000 INFO profiles.clients.lifecycle key deleted: client_id={'f' * 32} owner=x"
+    )
     command = load_command_class(get_commands()[name], name)
     with pytest.raises(SystemExit):
         command.run_from_argv(["manage.py", name, forged])

@@ -5,7 +5,7 @@ import io
 import pytest
 from django.core.management import CommandError, call_command
 
-from profiles import keys, tokens
+from profiles.clients import lifecycle, tokens
 from profiles.models import KeyEvent, User
 
 from .conftest import make_token
@@ -56,7 +56,7 @@ def test_regenerate_replaces_the_secret(user, key, token):
 def test_regenerate_without_a_key_is_refused(user):
     with pytest.raises(CommandError, match="has no key"):
         createkey(user.email, "--regenerate")
-    assert keys.of(user) is None
+    assert lifecycle.of(user) is None
 
 
 @pytest.mark.parametrize("email", ["nobody@example.com", "", "user"])
@@ -69,7 +69,7 @@ def test_a_key_that_would_be_refused_is_not_made(user):
     User.objects.update(is_active=False)
     with pytest.raises(CommandError, match="is not active"):
         createkey(user.email)
-    assert keys.of(user) is None
+    assert lifecycle.of(user) is None
 
 
 def test_the_secret_is_not_logged(user, caplog):  # security 3

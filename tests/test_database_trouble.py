@@ -28,7 +28,8 @@ import requests
 from django.db import connection
 from django.test import Client
 
-from profiles import credentials, tokens
+from profiles import credentials
+from profiles.clients import tokens
 
 from .conftest import basic, sign_in
 from .oauth import GRANT, TOKEN, ask, post

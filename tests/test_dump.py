@@ -11,9 +11,10 @@ from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
 
-from profiles import append_only, keys, tokens
-from profiles.http import Origin
+from profiles.clients import lifecycle, tokens
+from profiles.events import append_only
 from profiles.models import AccessToken, AccountEvent, KeyEvent, OAuthApplication, User
+from profiles.origin import Origin
 
 from .conftest import PASSWORD, make_key, make_token, sign_in
 from .server import ROOT, Server, postgres_url, running, sqlite_url
@@ -36,7 +37,7 @@ def test_what_is_dumped_is_loaded_into_an_empty_database(client, user, other_use
     sign_in(client, user)
     origin = Origin(actor=user, via=KeyEvent.Via.PAGE)
     dead = [make_token(make_key(user)), make_token(make_key(other_user))]
-    keys.delete(owner=user, origin=origin)
+    lifecycle.delete(owner=user, origin=origin)
     User.objects.get(pk=other_user.pk).delete()
     key = make_key(user)
     live = make_token(key)
@@ -64,7 +65,7 @@ def test_what_is_dumped_is_loaded_into_an_empty_database(client, user, other_use
     owner = User.objects.get(email=user.email)
     assert KeyEvent.objects.filter(owner=owner).count() == 3
     # What is made next gets a number of its own.
-    keys.regenerate(owner=owner, origin=Origin(actor=owner, via=KeyEvent.Via.PAGE))
+    lifecycle.regenerate(owner=owner, origin=Origin(actor=owner, via=KeyEvent.Via.PAGE))
     assert tokens.find(live) is None
     assert make_token(make_key(User.objects.get(email=admin_user.email)))
 
@@ -80,7 +81,7 @@ def test_the_end_of_a_key_takes_one_row_however_many_tokens_there_are(key):
     for _ in range(50):
         make_token(key)
     with connection.execute_wrapper(note):
-        keys.delete(owner=key.key.user, origin=Origin(actor=None, via=KeyEvent.Via.COMMAND))
+        lifecycle.delete(owner=key.key.user, origin=Origin(actor=None, via=KeyEvent.Via.COMMAND))
     assert statements
     assert not [sql for sql in statements if "profiles_accesstoken" in sql]
     assert AccessToken.objects.count() == 50

@@ -11,7 +11,8 @@ from django.core.signals import got_request_exception
 from django.test import Client
 from django.views.debug import get_exception_reporter_class
 
-from profiles import credentials, keys, tokens
+from profiles import credentials
+from profiles.clients import lifecycle, tokens
 
 from .conftest import PASSWORD
 from .oauth import TOKEN
@@ -72,7 +73,7 @@ def fail(*args, **kwargs):
 def test_a_page_that_fails_shows_nothing_that_it_knew(user, shown, made, reports, monkeypatch, caplog):  # security 58
     """The new secret is a variable of several frames, the password stands in the form, the session in a cookie."""
     shown.force_login(user)
-    monkeypatch.setattr(keys, "_record", fail)
+    monkeypatch.setattr(lifecycle, "_record", fail)
     other = credentials.new_token()
     response = shown.post(f"/profile/api-key/create/?from={other}", {"password": PASSWORD})
     assert response.status_code == 500

@@ -16,9 +16,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from profiles import append_only, event_export, keys
-from profiles.http import Origin
+from profiles.clients import lifecycle
+from profiles.events import append_only
+from profiles.events import export as exporting
 from profiles.models import KeyEvent, OAuthApplication
+from profiles.origin import Origin
 
 from .conftest import make_key
 from .server import ROOT, Server, sqlite_url
@@ -36,7 +38,7 @@ def export(*arguments: str) -> str:
 def events(user, other_user) -> None:
     """A key made on 10 January and deleted on the 20th, another made on 1 February."""
     make_key(user)
-    keys.delete(owner=user, origin=Origin(user, KeyEvent.Via.PAGE, "203.0.113.7", "=cmd|' /C calc'!A0"))
+    lifecycle.delete(owner=user, origin=Origin(user, KeyEvent.Via.PAGE, "203.0.113.7", "=cmd|' /C calc'!A0"))
     make_key(other_user)
     days = [
         datetime(2026, 1, 10, tzinfo=UTC),
@@ -62,7 +64,7 @@ def test_csv_has_every_event_oldest_first_in_utc(events, user):
 def test_json_lines_have_the_same_but_untouched(events):
     rows = [json.loads(line) for line in export("--format", "jsonl").splitlines()]
     assert [row["action"] for row in rows] == ["created", "deleted", "created"]
-    assert list(rows[0]) == list(event_export.COLUMNS)
+    assert list(rows[0]) == list(exporting.COLUMNS)
     assert rows[1]["user_agent"] == "=cmd|' /C calc'!A0"
 
 
@@ -83,12 +85,12 @@ def test_since_is_included_and_until_is_not(arguments, found, events):
 
 def test_many_parts_are_one_file(events, monkeypatch):
     whole = export()
-    monkeypatch.setattr(event_export, "ROWS_AT_A_TIME", 1)
+    monkeypatch.setattr(export, "ROWS_AT_A_TIME", 1)
     assert export() == whole
 
 
 def test_newest_first_for_who_asks(events):
-    parts = event_export.in_parts(KeyEvent.objects.all(), newest_first=True)
+    parts = exporting.in_parts(KeyEvent.objects.all(), newest_first=True)
     assert [event.pk for part in parts for event in part] == list(KeyEvent.objects.values_list("pk", flat=True))
 
 
@@ -184,7 +186,7 @@ def test_the_commands_of_the_runbook_read_that_file(events, other_user, tmp_path
     [list_them] = re.findall(r"^ +\.venv/bin/python (-c .*DictReader.*)$", runbook, re.MULTILINE)
     [name] = re.findall(r"open\('(\S+\.csv)'", list_them)
     [revoke] = re.findall(r"manage (revokekeys --listed client-ids.txt.*)$", runbook, re.MULTILINE)[-1:]
-    keys.regenerate(owner=other_user, origin=Origin(other_user, KeyEvent.Via.PAGE), version=other_user.key_version)
+    lifecycle.regenerate(owner=other_user, origin=Origin(other_user, KeyEvent.Via.PAGE), version=other_user.key_version)
     export("--output", str(tmp_path / name))
     subprocess.run(["bash", "-c", f"{sys.executable} {list_them}"], cwd=tmp_path, check=True)
     ended = KeyEvent.objects.exclude(action="created").values_list("client_id", flat=True)
@@ -223,7 +225,7 @@ def test_a_list_that_a_spreadsheet_saved_is_read_too(key, tmp_path):
     ],
 )
 def test_no_cell_is_a_formula_to_a_spreadsheet(cell, written):
-    assert event_export.harmless(cell) == written
+    assert exporting.harmless(cell) == written
 
 
 @pytest.mark.server
@@ -246,4 +248,4 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, ",".join(event_export.COLUMNS) + "\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, ",".join(exporting.COLUMNS) + "\n", "")

@@ -24,9 +24,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from airvantage_keys.wsgi import application
-from profiles import credentials, tokens
+from profiles import credentials
+from profiles.clients import tokens
 from profiles.models import KeyEvent, OAuthApplication, User
-from profiles.oauth import BODY_AT_MOST
+from profiles.oauth.endpoints import BODY_AT_MOST
 
 from .conftest import KeyPair, make_key, make_token, sign_in
 

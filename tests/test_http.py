@@ -3,7 +3,7 @@
 import pytest
 from django.test import RequestFactory
 
-from profiles.http import client_address, user_agent
+from profiles.http.requests import client_address, user_agent
 
 
 @pytest.mark.parametrize(

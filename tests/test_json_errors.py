@@ -4,7 +4,8 @@ import pytest
 from django.db import OperationalError
 from django.test import Client
 
-from profiles import probes, tokens
+from profiles.api import probes
+from profiles.clients import tokens
 
 from .oauth import GRANT, TOKEN, post
 

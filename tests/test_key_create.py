@@ -5,7 +5,7 @@ import re
 import pytest
 from django.test import Client
 
-from profiles import tokens
+from profiles.clients import tokens
 from profiles.models import KeyEvent, OAuthApplication
 
 from .conftest import PASSWORD, sign_in

@@ -3,9 +3,9 @@
 import pytest
 from django.test import Client
 
-from profiles import keys, tokens
-from profiles.http import Origin
+from profiles.clients import lifecycle, tokens
 from profiles.models import KeyEvent, OAuthApplication
+from profiles.origin import Origin
 
 from .conftest import PASSWORD, sign_in
 from .page import (
@@ -117,7 +117,7 @@ def test_without_a_key_there_is_nothing_to_delete(signed_in):
 
 def test_a_form_of_before_a_regenerate_deletes_nothing(signed_in, user, key):  # page 44
     form = {"version": version(user)}
-    keys.regenerate(owner=user, origin=Origin(actor=user, via=KeyEvent.Via.PAGE))
+    lifecycle.regenerate(owner=user, origin=Origin(actor=user, via=KeyEvent.Via.PAGE))
     response = signed_in.post(DELETE, form)
     assert response.status_code == 409
     assert "This key was changed at" in words(response)
@@ -126,7 +126,7 @@ def test_a_form_of_before_a_regenerate_deletes_nothing(signed_in, user, key):  #
 
 def test_a_key_that_staff_revoked_meanwhile_is_told_as_that(signed_in, user, key, admin_user):
     form = {"version": version(user)}
-    keys.revoke(
+    lifecycle.revoke(
         owner=user, origin=Origin(actor=admin_user, via=KeyEvent.Via.ADMIN), reason="Found in a public repository"
     )
     text = words(signed_in.post(DELETE, form))

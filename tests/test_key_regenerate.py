@@ -7,9 +7,10 @@ from django.http import HttpRequest
 from django.test import Client
 from django.utils import timezone
 
-from profiles import keys, tokens, views
-from profiles.http import Origin, origin_of
+from profiles.clients import lifecycle, tokens
+from profiles.http.requests import origin_of
 from profiles.models import AccessToken, KeyEvent, OAuthApplication, User
+from profiles.origin import Origin
 
 from .conftest import PASSWORD, KeyPair, make_token, sign_in
 from .page import (
@@ -185,7 +186,7 @@ def test_the_form_sent_again_changes_nothing(signed_in, user, key):  # page 8, 4
 
 def test_a_dialog_of_before_a_change_elsewhere_changes_nothing(signed_in, user, key):  # page 44
     form = {"version": version(user)}
-    keys.regenerate(owner=user, origin=Origin(actor=user, via=KeyEvent.Via.COMMAND))
+    lifecycle.regenerate(owner=user, origin=Origin(actor=user, via=KeyEvent.Via.COMMAND))
     response = by_htmx(signed_in, REGENERATE, form)
     assert response.status_code == 409
     assert response.headers["HX-Retarget"] == "#api-key"
@@ -195,19 +196,19 @@ def test_a_dialog_of_before_a_change_elsewhere_changes_nothing(signed_in, user, 
 def test_a_form_of_a_deleted_key_does_not_touch_its_successor(signed_in, user, key):  # security 36
     form = {"version": version(user)}
     origin = Origin(actor=user, via=KeyEvent.Via.PAGE)
-    keys.delete(owner=user, origin=origin)
-    successor = KeyPair(*keys.create(owner=user, origin=origin))
+    lifecycle.delete(owner=user, origin=origin)
+    successor = KeyPair(*lifecycle.create(owner=user, origin=origin))
     assert signed_in.post(REGENERATE, form).status_code == 409
     assert works(successor)
 
 
 def test_a_change_between_look_and_act_is_seen(signed_in, user, key, monkeypatch):  # security 14
     def meanwhile(request: HttpRequest) -> Origin:
-        keys.regenerate(owner=User.objects.get(pk=user.pk), origin=origin_of(request))
+        lifecycle.regenerate(owner=User.objects.get(pk=user.pk), origin=origin_of(request))
         return origin_of(request)
 
     form = {"version": version(user)}
-    monkeypatch.setattr(views, "origin_of", meanwhile)
+    monkeypatch.setattr(key, "origin_of", meanwhile)
     assert signed_in.post(REGENERATE, form).status_code == 409
     assert KeyEvent.objects.filter(action="regenerated").count() == 1
 

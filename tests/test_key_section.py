@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from profiles import keys, tokens
-from profiles.http import Origin
+from profiles.clients import lifecycle, tokens
 from profiles.models import KeyEvent, OAuthApplication
+from profiles.origin import Origin
 from profiles.templatetags import moments
 
 from .conftest import make_key
@@ -51,7 +51,7 @@ def test_regenerate_is_named_and_delete_is_apart(signed_in, key):  # page 22
 
 def test_says_when_the_secret_was_regenerated(user, key, section):
     OAuthApplication.objects.update(created=datetime(2026, 3, 1, 9, 5, tzinfo=UTC))
-    keys.regenerate(owner=user, origin=Origin(actor=user, via=KeyEvent.Via.PAGE))
+    lifecycle.regenerate(owner=user, origin=Origin(actor=user, via=KeyEvent.Via.PAGE))
     OAuthApplication.objects.update(secret_created=datetime(2026, 4, 2, 14, 2, tzinfo=UTC))
     text = section()
     assert "Created 1 March 2026, 09:05 UTC" in text
@@ -74,7 +74,7 @@ def test_what_a_client_calls_itself_is_shown_as_text(signed_in, key):
 
 
 def test_a_revoked_key_is_told_with_the_reason(user, key, admin_user, section):  # page 3
-    keys.revoke(
+    lifecycle.revoke(
         owner=user, origin=Origin(actor=admin_user, via=KeyEvent.Via.ADMIN), reason="Found in a public repository"
     )
     text = section()
@@ -84,14 +84,16 @@ def test_a_revoked_key_is_told_with_the_reason(user, key, admin_user, section): 
 
 
 def test_a_new_key_ends_the_word_of_the_revoked_one(user, key, admin_user, section):
-    keys.revoke(owner=user, origin=Origin(actor=admin_user, via=KeyEvent.Via.ADMIN), reason="Leaked")
+    lifecycle.revoke(owner=user, origin=Origin(actor=admin_user, via=KeyEvent.Via.ADMIN), reason="Leaked")
     make_key(user)
     assert "An administrator revoked your key" not in section()
 
 
 def test_lists_the_last_ten_events_newest_first(user, key, section):  # page 23
     for number in range(12):
-        keys.regenerate(owner=user, origin=Origin(actor=user, via=KeyEvent.Via.PAGE, address=f"203.0.113.{number}"))
+        lifecycle.regenerate(
+            owner=user, origin=Origin(actor=user, via=KeyEvent.Via.PAGE, address=f"203.0.113.{number}")
+        )
     text = section()
     assert "Last 10 events" in text
     assert text.count("Secret key regenerated") == 10
@@ -101,7 +103,7 @@ def test_lists_the_last_ten_events_newest_first(user, key, section):  # page 23
 
 def test_events_say_who_did_it_but_not_which_administrator(user, key, admin_user, section):
     origin = Origin(actor=admin_user, via=KeyEvent.Via.ADMIN, address="198.51.100.9", user_agent="Firefox")
-    keys.revoke(owner=user, origin=origin, reason="Leaked")
+    lifecycle.revoke(owner=user, origin=origin, reason="Leaked")
     text = section()
     assert "By an administrator. Reason: Leaked" in text
     assert "By you" in text
@@ -110,7 +112,7 @@ def test_events_say_who_did_it_but_not_which_administrator(user, key, admin_user
 
 
 def test_a_key_made_on_the_command_line_says_so(user, section):
-    keys.create(owner=user, origin=Origin(actor=None, via=KeyEvent.Via.COMMAND))
+    lifecycle.create(owner=user, origin=Origin(actor=None, via=KeyEvent.Via.COMMAND))
     assert "By the command line" in section()
 
 

@@ -7,9 +7,10 @@ import pytest
 from django.contrib.auth.hashers import check_password
 from django.db import IntegrityError, transaction
 
-from profiles import credentials, keys, tokens
-from profiles.http import Origin
+from profiles import credentials
+from profiles.clients import lifecycle, tokens
 from profiles.models import AccessToken, KeyEvent, OAuthApplication, User
+from profiles.origin import Origin
 
 from .conftest import make_key, make_token
 
@@ -25,20 +26,20 @@ def actions(owner: User) -> list[str]:
 
 
 def test_create_makes_a_key_that_works(user):
-    key, secret = keys.create(owner=user, origin=by(user))
+    key, secret = lifecycle.create(owner=user, origin=by(user))
     assert key.user == user
     assert tokens.issue(client_id=key.client_id, secret=secret, scope="inherit")
 
 
 def test_formats_are_those_published(user):  # security 1, 2, 12
-    key, secret = keys.create(owner=user, origin=by(user))
+    key, secret = lifecycle.create(owner=user, origin=by(user))
     assert re.fullmatch(r"[0-9a-f]{32}", key.client_id)
     assert re.fullmatch(r"avs_[0-9A-Za-z]{49}", secret)
     assert credentials.is_secret(secret)
 
 
 def test_only_a_plain_digest_is_stored(user):  # security 4
-    key, secret = keys.create(owner=user, origin=by(user))
+    key, secret = lifecycle.create(owner=user, origin=by(user))
     key.refresh_from_db()
     assert key.client_secret == f"sha256_client_secret$${credentials.digest(secret)}"
     assert check_password(secret, key.client_secret)
@@ -46,8 +47,8 @@ def test_only_a_plain_digest_is_stored(user):  # security 4
 
 def test_a_second_create_is_refused_and_changes_nothing(user, key):  # security 13
     before = OAuthApplication.objects.values().get(), user.key_version
-    with pytest.raises(keys.KeyExists):
-        keys.create(owner=user, origin=by(user))
+    with pytest.raises(lifecycle.KeyExists):
+        lifecycle.create(owner=user, origin=by(user))
     user.refresh_from_db()
     assert (OAuthApplication.objects.values().get(), user.key_version) == before
     assert actions(user) == ["created"]
@@ -72,7 +73,7 @@ def test_the_database_refuses_a_client_of_another_kind(key, fields):  # security
 
 
 def test_regenerate_replaces_the_secret_and_keeps_the_client_id(user, key):
-    changed, secret = keys.regenerate(owner=user, origin=by(user))
+    changed, secret = lifecycle.regenerate(owner=user, origin=by(user))
     assert changed.client_id == key.client_id
     assert secret != key.secret
     assert tokens.authenticate(client_id=key.client_id, secret=secret)
@@ -81,13 +82,13 @@ def test_regenerate_replaces_the_secret_and_keeps_the_client_id(user, key):
 
 def test_regenerate_ends_every_access_token(user, key):  # security 20
     old = [make_token(key) for _ in range(3)]
-    keys.regenerate(owner=user, origin=by(user))
+    lifecycle.regenerate(owner=user, origin=by(user))
     assert [tokens.find(token) for token in old] == [None, None, None]
 
 
 def test_delete_ends_the_secret_and_every_access_token(user, key, token):  # security 19
-    keys.delete(owner=user, origin=by(user))
-    assert keys.of(user) is None
+    lifecycle.delete(owner=user, origin=by(user))
+    assert lifecycle.of(user) is None
     assert tokens.authenticate(client_id=key.client_id, secret=key.secret) is None
     assert tokens.find(token) is None
 
@@ -99,20 +100,20 @@ def test_a_client_id_is_made_of_nothing_that_comes_again(user):  # security 1, 2
         random.seed(7)
         pair = make_key(user)
         made |= {pair.client_id, pair.secret}
-        keys.delete(owner=user, origin=by(user))
+        lifecycle.delete(owner=user, origin=by(user))
     assert len(made) == 6
 
 
 def test_a_new_key_after_delete_revives_nothing(user, key, token):  # security 19, 26
-    keys.delete(owner=user, origin=by(user))
+    lifecycle.delete(owner=user, origin=by(user))
     make_key(user)
     assert tokens.find(token) is None
     assert tokens.authenticate(client_id=key.client_id, secret=key.secret) is None
 
 
-@pytest.mark.parametrize("verb", [keys.regenerate, keys.delete])
+@pytest.mark.parametrize("verb", [lifecycle.regenerate, lifecycle.delete])
 def test_without_a_key_there_is_nothing_to_change(user, verb):
-    with pytest.raises(keys.NoKey):
+    with pytest.raises(lifecycle.NoKey):
         verb(owner=user, origin=by(user))
     user.refresh_from_db()
     assert user.key_version == 0
@@ -120,34 +121,34 @@ def test_without_a_key_there_is_nothing_to_change(user, verb):
 
 
 def test_revoke_by_staff_needs_no_version_and_keeps_the_reason(user, admin_user, key, token):
-    keys.revoke(owner=user, origin=by(admin_user), reason="Found in a public repository")
-    assert keys.of(user) is None
+    lifecycle.revoke(owner=user, origin=by(admin_user), reason="Found in a public repository")
+    assert lifecycle.of(user) is None
     assert tokens.find(token) is None
     event = user.key_events.get(action="revoked")
     assert (event.actor, event.reason) == (admin_user, "Found in a public repository")
 
 
-@pytest.mark.parametrize("verb", [keys.create, keys.regenerate, keys.delete])
+@pytest.mark.parametrize("verb", [lifecycle.create, lifecycle.regenerate, lifecycle.delete])
 def test_a_change_asked_for_under_an_old_version_is_refused(user, key, verb):  # security 36
     seen = user.key_version
-    keys.regenerate(owner=user, origin=by(user))
+    lifecycle.regenerate(owner=user, origin=by(user))
     before = OAuthApplication.objects.values().get()
-    with pytest.raises(keys.KeyChanged):
+    with pytest.raises(lifecycle.KeyChanged):
         verb(owner=user, origin=by(user), version=seen)
     assert OAuthApplication.objects.values().get() == before
     assert actions(user) == ["created", "regenerated"]
 
 
 def test_a_form_of_before_a_delete_makes_no_key_after_it(user):  # security 36
-    keys.create(owner=user, origin=by(user), version=0)
-    keys.delete(owner=user, origin=by(user))
-    with pytest.raises(keys.KeyChanged):
-        keys.create(owner=user, origin=by(user), version=0)
-    assert keys.of(user) is None
+    lifecycle.create(owner=user, origin=by(user), version=0)
+    lifecycle.delete(owner=user, origin=by(user))
+    with pytest.raises(lifecycle.KeyChanged):
+        lifecycle.create(owner=user, origin=by(user), version=0)
+    assert lifecycle.of(user) is None
 
 
 def test_events_say_what_who_when_and_from_where(user, key):  # security 59
-    keys.regenerate(owner=user, origin=by(user))
+    lifecycle.regenerate(owner=user, origin=by(user))
     event = user.key_events.first()
     assert event is not None
     assert (event.action, event.client_id, event.owner_uid, event.actor_uid, event.via) == (
@@ -166,7 +167,7 @@ def test_a_change_without_its_event_does_not_happen(user, key, monkeypatch):  # 
 
     monkeypatch.setattr(KeyEvent.objects, "create", no_space)
     with pytest.raises(OSError, match="No space"):
-        keys.delete(owner=user, origin=by(user))
+        lifecycle.delete(owner=user, origin=by(user))
     assert tokens.authenticate(client_id=key.client_id, secret=key.secret)
 
 
@@ -194,7 +195,7 @@ def test_delete_leaves_the_rows_of_tokens_to_the_purge(user, key, django_assert_
         make_token(key)
     # version, version read back, key, event, then the key with the toolkit's (empty) tables that point at it
     with django_assert_max_num_queries(12):
-        keys.delete(owner=user, origin=by(user))
+        lifecycle.delete(owner=user, origin=by(user))
     assert AccessToken.objects.count() == 5
     assert AccessToken.objects.live().count() == 0
 
@@ -202,7 +203,7 @@ def test_delete_leaves_the_rows_of_tokens_to_the_purge(user, key, django_assert_
 def test_saving_a_user_read_before_a_change_does_not_undo_it(user, key, token):
     """Promise 3: a password reset, or any form, that began before Regenerate and ends after it."""
     read_before = User.objects.get(pk=user.pk)
-    keys.regenerate(owner=user, origin=by(user))
+    lifecycle.regenerate(owner=user, origin=by(user))
     read_before.name = "Uma New"
     read_before.set_password("another long enough password")
     read_before.save()

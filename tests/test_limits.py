@@ -23,7 +23,8 @@ import requests
 from django.db import connection
 
 from airvantage_keys.wsgi import application
-from profiles import credentials, limits
+from profiles import credentials
+from profiles.limits import client_failures
 from profiles.models import FailureCount
 
 from .conftest import basic
@@ -55,7 +56,7 @@ def fail(client_id: str, address: str = "203.0.113.7", url: str = TOKEN) -> int:
 
 
 def other_process() -> None:
-    limits._reached.clear()
+    client_failures._reached.clear()
 
 
 def test_failures_of_one_client_are_limited(key):  # security 44
@@ -103,7 +104,7 @@ def test_the_next_minute_is_a_new_one(key, monkeypatch):
     now = time.time()
     for _ in range(4):
         fail(key.client_id)
-    monkeypatch.setattr(time, "time", lambda: now + limits.WINDOW)
+    monkeypatch.setattr(time, "time", lambda: now + client_failures.WINDOW)
     assert fail(key.client_id) == 401
 
 
@@ -200,7 +201,7 @@ def test_the_right_secret_and_a_scope_too_many_count_as_nothing(key):  # securit
 def test_no_two_names_share_a_counter():  # security 76
     """Twice as many names as there once were counters: with so many, chance made strangers share them."""
     names = [f"10.{n >> 8}.{n & 255}.1" for n in range(8192)]
-    counted = [limits._limits(credentials.new_client_id(), name) for name in names]
+    counted = [client_failures._limits(credentials.new_client_id(), name) for name in names]
     assert len({counter for counters in counted for counter in counters}) == 2 * len(names)
 
 
@@ -267,7 +268,7 @@ def test_the_counters_of_a_minute_that_is_over_are_deleted(key, monkeypatch):  #
         fail(credentials.new_client_id(), f"203.0.113.{n}")
     assert FailureCount.objects.count() == 40
     for minutes, left in ((1, 42), (2, 2 + 2)):
-        monkeypatch.setattr(time, "time", lambda minutes=minutes: now + minutes * limits.WINDOW)
+        monkeypatch.setattr(time, "time", lambda minutes=minutes: now + minutes * client_failures.WINDOW)
         fail(credentials.new_client_id(), f"198.51.100.{minutes}")
         assert FailureCount.objects.count() == left
 
@@ -343,16 +344,16 @@ def test_of_many_failures_at_once_none_is_lost(key):  # security 76
 def test_counting_and_deleting_at_once_hold_nobody_up(key):  # security 76
     if connection.vendor == "sqlite":
         pytest.skip("its threads share one connection in a test")
-    now = int(time.time() // limits.WINDOW)
+    now = int(time.time() // client_failures.WINDOW)
     FailureCount.objects.bulk_create(
         FailureCount(name=f"address:203.0.{n >> 8}.{n & 255}", minute=now - 5, number=1) for n in range(5000)
     )
 
     def count_and_delete(which: int) -> None:
         for n in range(50):
-            limits._swept = 0
+            client_failures._swept = 0
             number = (n * 7 + which) % 5000
-            limits._count_in_table([f"address:203.0.{number >> 8}.{number & 255}", "client:x"], now)
+            client_failures._count_in_table([f"address:203.0.{number >> 8}.{number & 255}", "client:x"], now)
 
     at_once(8, count_and_delete)
     assert FailureCount.objects.get(name="client:x").number == 8 * 50
@@ -430,7 +431,7 @@ def test_a_program_that_asks_first_without_credentials_gets_in_each_time(limited
 
 
 def count_in_redis(name: str, _: int) -> int:
-    return limits._count_in_redis(name)
+    return client_failures._count_in_redis(name)
 
 
 def test_in_a_cache_that_counts_in_one_step_none_is_lost(settings):  # security 76
@@ -461,9 +462,9 @@ def redis_url(tmp_path: Path) -> Iterator[str]:
 
 def test_in_redis_none_is_lost_and_nothing_stays(key, settings, redis_url):  # security 76
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": redis_url}}
-    assert sorted(at_once(8, lambda _: limits._count(["client:x"], 1)["client:x"])) == list(range(1, 9))
+    assert sorted(at_once(8, lambda _: client_failures._count(["client:x"], 1)["client:x"])) == list(range(1, 9))
     assert [fail(key.client_id, f"203.0.113.{n}") for n in range(5)] == [401, 401, 401, 429, 429]
     assert not FailureCount.objects.exists()
     found = redis.Redis.from_url(redis_url)
     assert found.dbsize() == 1 + 5
-    assert all(0 < found.ttl(name) <= 2 * limits.WINDOW for name in found.scan_iter())
+    assert all(0 < found.ttl(name) <= 2 * client_failures.WINDOW for name in found.scan_iter())

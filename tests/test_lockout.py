@@ -17,7 +17,7 @@ from django.core import mail
 from django.test import Client
 from django.utils import timezone
 
-from profiles.account import known_browsers
+from profiles.limits import known_browsers
 from profiles.models import AccountEvent, Attempts
 
 from .conftest import PASSWORD, sign_in

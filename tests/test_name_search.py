@@ -7,8 +7,8 @@ from django.contrib.auth.models import Group
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from profiles import spelling
 from profiles.models import User
+from profiles.text import spelling
 
 from .admin_site import browser_of
 from .api import get

@@ -18,9 +18,12 @@ import pytest
 from django.core.mail import EmailMultiAlternatives
 from django.db import transaction
 
-from profiles import credentials, keys, notices
-from profiles.http import USER_AGENT_LENGTH, Origin
+from profiles import credentials
+from profiles.clients import lifecycle
+from profiles.http.requests import USER_AGENT_LENGTH
+from profiles.mail import notices
 from profiles.models import KeyEvent, User
+from profiles.origin import Origin
 
 from .server import Server, running, sqlite_url
 from .visitor import Visitor
@@ -47,13 +50,13 @@ def parts(mail: EmailMultiAlternatives) -> tuple[str, str]:
 
 
 def change(action: str, user: User, admin_user: User) -> None:
-    keys.create(owner=user, origin=by(user))
+    lifecycle.create(owner=user, origin=by(user))
     if action == "regenerated":
-        keys.regenerate(owner=user, origin=by(user))
+        lifecycle.regenerate(owner=user, origin=by(user))
     elif action == "deleted":
-        keys.delete(owner=user, origin=by(user))
+        lifecycle.delete(owner=user, origin=by(user))
     elif action == "revoked":
-        keys.revoke(owner=user, origin=by(admin_user, KeyEvent.Via.ADMIN), reason="Found in a public repository")
+        lifecycle.revoke(owner=user, origin=by(admin_user, KeyEvent.Via.ADMIN), reason="Found in a public repository")
 
 
 @pytest.mark.parametrize("action", ["created", "regenerated", "deleted"])
@@ -92,7 +95,7 @@ def test_of_a_revocation_the_owner_hears_the_reason_but_not_the_administrators_a
 
 def test_who_works_on_the_command_line_is_called_an_administrator(user, committed, mailoutbox):
     with committed():
-        keys.create(owner=user, origin=by(None, KeyEvent.Via.COMMAND))
+        lifecycle.create(owner=user, origin=by(None, KeyEvent.Via.COMMAND))
     for text in parts(mailoutbox[0]):
         assert "an administrator, on the command line" in text
         assert "Delete the key" in text
@@ -102,10 +105,10 @@ def test_who_works_on_the_command_line_is_called_an_administrator(user, committe
 def test_no_mail_holds_a_secret_or_a_token(user, admin_user, committed, mailoutbox):  # security 3, 61
     with committed():
         secrets = [
-            keys.create(owner=user, origin=by(user))[1],
-            keys.regenerate(owner=user, origin=by(user))[1],
+            lifecycle.create(owner=user, origin=by(user))[1],
+            lifecycle.regenerate(owner=user, origin=by(user))[1],
         ]
-        keys.revoke(owner=user, origin=by(admin_user, KeyEvent.Via.ADMIN), reason="Left")
+        lifecycle.revoke(owner=user, origin=by(admin_user, KeyEvent.Via.ADMIN), reason="Left")
     assert len(mailoutbox) == 3
     for mail in mailoutbox:
         text = mail.message().as_string() + "".join(parts(mail))
@@ -116,23 +119,23 @@ def test_no_mail_holds_a_secret_or_a_token(user, admin_user, committed, mailoutb
 
 def test_a_change_that_is_rolled_back_is_not_mailed(user, committed, mailoutbox):  # security 16
     with committed(), transaction.atomic():
-        keys.create(owner=user, origin=by(user))
+        lifecycle.create(owner=user, origin=by(user))
         transaction.set_rollback(True)
-    assert keys.of(user) is None
+    assert lifecycle.of(user) is None
     assert mailoutbox == []
 
 
 @pytest.mark.django_db(transaction=True)
 def test_mail_goes_out_only_after_the_commit(user, mailoutbox):  # security 16
     with transaction.atomic():
-        keys.create(owner=user, origin=by(user))
+        lifecycle.create(owner=user, origin=by(user))
         assert mailoutbox == []
     assert len(mailoutbox) == 1
 
 
 def test_it_goes_to_the_address_on_file_at_the_time_of_the_change(user, committed, mailoutbox):  # security 61
     with committed():
-        keys.create(owner=user, origin=by(user))
+        lifecycle.create(owner=user, origin=by(user))
         user.email = "mallory@example.com"
         user.save()
     assert mailoutbox[0].to == ["user@example.com"]
@@ -140,7 +143,7 @@ def test_it_goes_to_the_address_on_file_at_the_time_of_the_change(user, committe
 
 def test_an_owner_who_is_deleted_with_the_key_is_mailed_all_the_same(user, admin_user, key, committed, mailoutbox):
     with committed():
-        keys.revoke(owner=user, origin=by(admin_user, KeyEvent.Via.ADMIN), reason="The user was deleted.")
+        lifecycle.revoke(owner=user, origin=by(admin_user, KeyEvent.Via.ADMIN), reason="The user was deleted.")
         user.delete()
     assert mailoutbox[0].to == ["user@example.com"]
 
@@ -149,13 +152,13 @@ def test_an_inactive_owner_is_not_mailed(user, admin_user, key, committed, mailo
     user.is_active = False
     user.save()
     with committed():
-        keys.revoke(owner=user, origin=by(admin_user, KeyEvent.Via.ADMIN), reason="Left")
+        lifecycle.revoke(owner=user, origin=by(admin_user, KeyEvent.Via.ADMIN), reason="Left")
     assert mailoutbox == []
 
 
 def test_a_wrong_password_is_not_mailed(user, key, committed, mailoutbox, caplog):
     with committed():
-        keys.record_refused_password(owner=user, origin=by(user))
+        lifecycle.record_refused_password(owner=user, origin=by(user))
     assert mailoutbox == []
     assert "not sent" not in caplog.text
 
@@ -173,7 +176,7 @@ def test_a_wrong_password_is_not_mailed(user, key, committed, mailoutbox, caplog
 )
 def test_a_hostile_user_agent_adds_no_header_markup_or_link(agent, user, committed, mailoutbox):
     with committed():
-        keys.create(owner=user, origin=by(user, agent=agent))
+        lifecycle.create(owner=user, origin=by(user, agent=agent))
     message = message_from_bytes(mailoutbox[0].message().as_bytes(), policy=policy.default)
     assert set(message.keys()) == {
         *("Subject", "From", "To", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type"),
@@ -187,7 +190,7 @@ def test_a_hostile_user_agent_adds_no_header_markup_or_link(agent, user, committ
 
 def test_a_mail_names_its_event_and_asks_for_no_automatic_answer(user, committed, mailoutbox):
     with committed():
-        keys.create(owner=user, origin=by(user))
+        lifecycle.create(owner=user, origin=by(user))
     event = user.key_events.get()
     headers = mailoutbox[0].extra_headers
     assert f".key-event-{event.pk}@127.0.0.1>" in headers["Message-ID"]
@@ -202,9 +205,9 @@ def test_a_mail_server_that_fails_fails_nothing_else(
 ):  # security 16
     monkeypatch.setattr(EmailMultiAlternatives, "send", lambda self: (_ for _ in ()).throw(failure))
     with committed():
-        _, secret = keys.create(owner=user, origin=by(user))
-    assert keys.of(user)
-    [record] = [record for record in caplog.records if record.name == "profiles.notices"]
+        _, secret = lifecycle.create(owner=user, origin=by(user))
+    assert lifecycle.of(user)
+    [record] = [record for record in caplog.records if record.name == "profiles.mail.notices"]
     assert record.levelname == "ERROR"
     assert "\n" not in record.getMessage()
     assert f"key event {user.key_events.get().pk} not sent" in record.getMessage()
@@ -214,7 +217,7 @@ def test_a_mail_server_that_fails_fails_nothing_else(
 def test_when_very_many_mails_wait_the_next_is_dropped_and_logged(user, committed, monkeypatch, mailoutbox, caplog):
     monkeypatch.setattr(notices, "WAITING_AT_MOST", 0)
     with committed():
-        keys.create(owner=user, origin=by(user))
+        lifecycle.create(owner=user, origin=by(user))
     assert mailoutbox == []
     assert "too many are waiting" in caplog.text
 
@@ -230,7 +233,7 @@ def test_a_slow_mail_server_holds_nobody_up(user, committed, monkeypatch):
         monkeypatch.setattr(notices, "_mailers", mailers)
         monkeypatch.setattr(notices, "_send", send)
         with committed():
-            keys.create(owner=user, origin=by(user))
+            lifecycle.create(owner=user, origin=by(user))
         assert sending.wait(10)
         assert notices.waiting() == 1
         go_on.set()

@@ -5,9 +5,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from profiles import credentials, keys
-from profiles.http import Origin
+from profiles import credentials
+from profiles.clients import lifecycle
 from profiles.models import AccessToken, KeyEvent
+from profiles.origin import Origin
 
 from .conftest import basic, make_key
 from .oauth import INTROSPECT, assert_oauth_error, post
@@ -53,7 +54,7 @@ def test_of_an_expired_token_it_learns_nothing(key, token):  # security 54
 
 
 def test_of_a_token_from_before_a_regenerate_it_learns_nothing(user, key, token):  # security 54
-    _, secret = keys.regenerate(owner=user, origin=Origin(actor=user, via=KeyEvent.Via.PAGE))
+    _, secret = lifecycle.regenerate(owner=user, origin=Origin(actor=user, via=KeyEvent.Via.PAGE))
     response = post(INTROSPECT, [("token", token)], basic(key.client_id, secret))
     assert response.json() == {"active": False}
 

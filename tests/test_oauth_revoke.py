@@ -2,7 +2,8 @@
 
 import pytest
 
-from profiles import credentials, tokens
+from profiles import credentials
+from profiles.clients import tokens
 from profiles.models import User
 
 from .conftest import basic, make_key, make_token

@@ -10,7 +10,8 @@ from django.test import Client
 from django.utils import timezone
 from oauth2_provider.signals import app_authorized
 
-from profiles import credentials, tokens
+from profiles import credentials
+from profiles.clients import tokens
 from profiles.models import AccessProfile, AccessToken, User
 
 from .conftest import basic

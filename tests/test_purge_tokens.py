@@ -14,9 +14,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from profiles import keys, tokens
-from profiles.http import Origin
+from profiles.clients import lifecycle, tokens
 from profiles.models import AccessToken, KeyEvent
+from profiles.origin import Origin
 
 from .conftest import make_key, make_token
 from .server import ROOT, Server, postgres_url, sqlite_url
@@ -58,7 +58,7 @@ def test_expired_tokens_go_and_live_ones_stay(dead, token):  # security 63
 
 def test_tokens_of_a_key_that_is_gone_go(user, other_user, token):  # security 63
     other_token = make_token(make_key(other_user))
-    keys.delete(owner=user, origin=Origin(actor=user, via=KeyEvent.Via.PAGE))
+    lifecycle.delete(owner=user, origin=Origin(actor=user, via=KeyEvent.Via.PAGE))
     assert purge().startswith("1 access tokens")
     assert tokens.find(other_token)
 

@@ -21,8 +21,8 @@ from django.urls import reverse
 
 from profiles import reach, rights
 from profiles.account import activity
-from profiles.http import Origin
 from profiles.models import AccessProfile, AccessToken, AccountEvent, Company, KeyEvent, OAuthApplication, User
+from profiles.origin import Origin
 
 from .admin_site import browser_of, permit
 from .conftest import PASSWORD, make_key, make_token

@@ -24,9 +24,10 @@ from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from PIL import Image
 
-from profiles.account import email, mfa, pictures
-from profiles.http import Origin
+from profiles.account import email, pictures
+from profiles.account.mfa import flows
 from profiles.models import Attempts, Event, User
+from profiles.origin import Origin
 
 from .conftest import PASSWORD, KeyPair, make_key, sign_in
 from .page import PROFILE, by_htmx, html, long_ago, version, words
@@ -130,7 +131,7 @@ def turn_on_email_codes(client: Client, _user: User) -> dict[str, Any]:
 
 
 def turn_off_email_codes(_client: Client, user: User) -> dict[str, Any]:
-    mfa.add_email_codes(owner=user, origin=origin(user))
+    flows.add_email_codes(owner=user, origin=origin(user))
     return {}
 
 
@@ -150,13 +151,13 @@ def add_totp(client: Client, _user: User) -> dict[str, Any]:
 
 
 def with_totp(_client: Client, user: User) -> dict[str, Any]:
-    mfa.add_totp(owner=user, secret="A" * 32, origin=origin(user))
+    flows.add_totp(owner=user, secret="A" * 32, origin=origin(user))
     return {"note": MARK}
 
 
 def new_recovery_codes(client: Client, user: User) -> dict[str, Any]:
     with_totp(client, user)
-    return {"version": mfa.factors_of(user).recovery_version}
+    return {"version": flows.factors_of(user).recovery_version}
 
 
 def add_passkey(client: Client, user: User) -> dict[str, Any]:
@@ -166,7 +167,7 @@ def add_passkey(client: Client, user: User) -> dict[str, Any]:
 
 def with_passkey(_client: Client, user: User) -> dict[str, Any]:
     credential = json.loads(Device(user).make("AAAA"))
-    mfa.add_passkey(owner=user, name="Blue key", credential=credential, origin=origin(user))
+    flows.add_passkey(owner=user, name="Blue key", credential=credential, origin=origin(user))
     return {"name": MARK}
 
 
@@ -391,7 +392,7 @@ def test_what_was_begun_before_a_proof_does_not_go_on_after_it(user, signed_in, 
         response = signed_in.post("/accounts/mfa/email/", {"code": code}, follow=True)
         assert "That code has expired." in words(response)
         user.refresh_from_db()
-        assert mfa.factors_of(user).number == 0
+        assert flows.factors_of(user).number == 0
 
 
 def test_a_proof_leaves_in_the_session_what_is_known_here(signed_in, user):

@@ -9,10 +9,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from profiles import keys, tokens
-from profiles.http import Origin
+from profiles.clients import lifecycle, tokens
 from profiles.management.commands import revokekeys
 from profiles.models import Company, KeyEvent, OAuthApplication, User
+from profiles.origin import Origin
 
 from .conftest import make_key, make_token
 
@@ -67,7 +67,7 @@ def test_unused_for(made, used, revoked, user, key):
 
     OAuthApplication.objects.update(secret_created=ago(made), last_used=ago(used))
     revoke("--unused-for", "90")
-    assert (keys.of(user) is None) == revoked
+    assert (lifecycle.of(user) is None) == revoked
 
 
 def test_listed(user, key, stranger, tmp_path):
@@ -89,7 +89,7 @@ def test_what_is_no_client_id_is_refused_before_anything_is_done(user, key, tmp_
     file.write_text(f"{key.client_id}\nuser@example.com\n")
     with pytest.raises(CommandError, match="entry 2 is no Client ID"):
         revoke("--listed", str(file))
-    assert keys.of(user)
+    assert lifecycle.of(user)
 
 
 def test_it_is_a_revocation_with_event_reason_and_mail(
@@ -111,7 +111,7 @@ def test_a_dry_run_lists_and_revokes_nothing(user, key):
     assert key.client_id in out
     assert user.email in out
     assert "1 keys would be revoked" in out
-    assert keys.of(user)
+    assert lifecycle.of(user)
 
 
 @pytest.mark.parametrize(("answer", "done"), [("y", True), ("Yes", True), ("", False), ("n", False), ("maybe", False)])
@@ -122,7 +122,7 @@ def test_it_asks(answer, done, user, key, monkeypatch):
     else:
         with pytest.raises(CommandError, match="Nothing was revoked"):
             revoke("--all", yes=False)
-    assert (keys.of(user) is None) == done
+    assert (lifecycle.of(user) is None) == done
 
 
 def test_without_a_terminal_it_does_nothing_unless_told_not_to_ask(user, key, monkeypatch):
@@ -132,18 +132,18 @@ def test_without_a_terminal_it_does_nothing_unless_told_not_to_ask(user, key, mo
     monkeypatch.setattr("builtins.input", no_terminal)
     with pytest.raises(CommandError, match="--yes"):
         revoke("--all", yes=False)
-    assert keys.of(user)
+    assert lifecycle.of(user)
 
 
 def test_a_key_made_while_it_runs_stays(user, key, monkeypatch):
     def confirm_slowly(_: str) -> str:
-        keys.delete(owner=user, origin=Origin(actor=user, via=KeyEvent.Via.PAGE))
+        lifecycle.delete(owner=user, origin=Origin(actor=user, via=KeyEvent.Via.PAGE))
         make_key(user)
         return "y"
 
     monkeypatch.setattr("builtins.input", confirm_slowly)
     assert revoke("--all", yes=False).startswith("0 of 1 keys")
-    assert keys.of(user)
+    assert lifecycle.of(user)
 
 
 def test_a_key_that_is_used_after_it_was_read_stays(user, key, monkeypatch):
@@ -158,18 +158,18 @@ def test_a_key_that_is_used_after_it_was_read_stays(user, key, monkeypatch):
 
     monkeypatch.setattr(revokekeys, "_in_parts", read_then_used)
     assert revoke("--unused-for", "90").startswith("0 of 1 keys")
-    assert keys.of(user)
+    assert lifecycle.of(user)
 
 
 def test_stopped_by_hand_what_is_done_is_done(user, stranger, key, monkeypatch):
-    real = keys.revoke
+    real = lifecycle.revoke
 
     def revoke_one_then_stop(**arguments) -> None:
         if arguments["owner"] == user:
             raise KeyboardInterrupt
         real(**arguments)
 
-    monkeypatch.setattr(keys, "revoke", revoke_one_then_stop)
+    monkeypatch.setattr(lifecycle, "revoke", revoke_one_then_stop)
     with pytest.raises(CommandError, match=r"Stopped: 1 of 2 keys revoked .* Run it again"):
         revoke("--all")
     assert holders() == {user.email}
@@ -192,4 +192,4 @@ def test_stopped_by_hand_what_is_done_is_done(user, stranger, key, monkeypatch):
 def test_what_cannot_be_right_is_refused(wrong, why, user, key):
     with pytest.raises(CommandError, match=why):
         revoke(*wrong)
-    assert keys.of(user)
+    assert lifecycle.of(user)

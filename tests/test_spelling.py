@@ -21,8 +21,8 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiles import spelling
 from profiles.models import AccessProfile, Company, EmailChange, User
+from profiles.text import spelling
 
 from .admin_site import browser_of
 from .api import CURRENT, get

@@ -7,9 +7,10 @@ import pytest
 from django.db import DatabaseError
 from django.utils import timezone
 
-from profiles import credentials, keys, tokens
-from profiles.http import Origin
+from profiles import credentials
+from profiles.clients import lifecycle, tokens
 from profiles.models import AccessToken, KeyEvent, OAuthApplication, User
+from profiles.origin import Origin
 
 from .conftest import make_key, make_token
 
@@ -112,11 +113,11 @@ def deactivate(user: User) -> None:
 
 
 def regenerate(user: User) -> None:
-    keys.regenerate(owner=user, origin=Origin(actor=user, via=KeyEvent.Via.PAGE))
+    lifecycle.regenerate(owner=user, origin=Origin(actor=user, via=KeyEvent.Via.PAGE))
 
 
 def delete(user: User) -> None:
-    keys.delete(owner=user, origin=Origin(actor=user, via=KeyEvent.Via.PAGE))
+    lifecycle.delete(owner=user, origin=Origin(actor=user, via=KeyEvent.Via.PAGE))
 
 
 def delete_user(user: User) -> None:

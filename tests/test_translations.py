@@ -16,9 +16,10 @@ from django.conf import settings
 from django.utils import translation
 from django.utils.html import escape
 
-from profiles import invitations, keys
-from profiles.http import Origin
+from profiles.clients import lifecycle
+from profiles.mail import invitations
 from profiles.models import KeyEvent, User
+from profiles.origin import Origin
 
 from .conftest import PASSWORD, sign_in
 from .page import CREATE, DELETE, PROFILE, REGENERATE, Response, html, version, words
@@ -173,7 +174,7 @@ def test_owners_are_mailed_in_their_language(user, mailoutbox, language, subject
     user.language = language
     # Whatever the language of the page: it may be an administrator's, or that of the thread's last page.
     with translation.override("en" if language else "fr"):
-        keys.create(owner=user, origin=Origin(actor=user, via=KeyEvent.Via.PAGE))
+        lifecycle.create(owner=user, origin=Origin(actor=user, via=KeyEvent.Via.PAGE))
     (mail,) = mailoutbox
     assert mail.subject == subject
     assert text in mail.body

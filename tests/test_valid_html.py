@@ -16,7 +16,7 @@ from django.conf import settings
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from profiles import invitations
+from profiles.mail import invitations
 from profiles.models import User
 
 from .admin_site import browser_of

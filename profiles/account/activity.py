@@ -16,10 +16,11 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils.text import capfirst
 
-from .. import notices
-from ..http import Origin, UserRequest
+from ..http.requests import UserRequest
+from ..mail import notices
 from ..models import AccountEvent, KeyEvent, User
-from ..views import page
+from ..origin import Origin
+from ..pages.base import page
 
 PAGE = 50
 # What users say about themselves: changes of these are one kind of event, which names them.

@@ -25,10 +25,14 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
-from .. import invitations, notices, reauthentication, spelling
-from ..http import UNKNOWN_ADDRESS, client_address, origin_of
+from ..http.requests import UNKNOWN_ADDRESS, client_address, origin_of
+from ..limits import attempts, known_browsers
+from ..mail import invitations, notices
 from ..models import AccountEvent, User
-from . import activity, attempts, details, known_browsers, mfa
+from ..pages import reauthentication
+from ..text import spelling
+from . import activity, details
+from .mfa import flows
 
 logger = logging.getLogger(__name__)
 
@@ -164,10 +168,10 @@ class AccountAdapter(DefaultAccountAdapter):
     # --- Second factors; see `mfa` -----------------------------------------------------------------------------
 
     def get_login_stages(self) -> list[str]:
-        return ["allauth.mfa.stages.AuthenticateStage", "profiles.account.mfa.EmailCodeStage"]
+        return ["allauth.mfa.stages.AuthenticateStage", "profiles.account.mfa.flows.EmailCodeStage"]
 
     def is_login_by_code_required(self, login: Login) -> bool:
-        return mfa.is_code_mailed(login)
+        return flows.is_code_mailed(login)
 
     def get_reauthentication_methods(self, user: User) -> list[dict[str, Any]]:
         """The password: whoever is in has shown their second factor already."""
@@ -211,4 +215,4 @@ def _cipher() -> MultiFernet:
 
 
 def _digest(key: str | bytes) -> bytes:
-    return salted_hmac("profiles.account.mfa", "second factors", secret=key, algorithm="sha256").digest()
+    return salted_hmac("profiles.account.mfa.flows", "second factors", secret=key, algorithm="sha256").digest()

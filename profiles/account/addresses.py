@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from allauth.account import forms
 
-from .. import spelling
+from ..text import spelling
 
 
 class LoginForm(forms.LoginForm):

@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable
 from django.contrib.auth.models import Group
 
 from .. import rights
-from ..http import Origin
 from ..models import AccessProfile, AccountEvent, Company, User
+from ..origin import Origin
 from . import activity
 
 Action = AccountEvent.Action

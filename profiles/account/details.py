@@ -18,11 +18,11 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from .. import reauthentication
-from ..free_text import FreeTextForm
-from ..http import UserRequest, origin_of
+from ..http.requests import UserRequest, origin_of
 from ..models import User
-from ..views import page
+from ..pages import reauthentication
+from ..pages.base import page
+from ..text.free_text import FreeTextForm
 from . import changes
 
 # The rest of the database's names are old ones, offsets and the like.

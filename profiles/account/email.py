@@ -25,12 +25,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import sensitive_variables
 
-from .. import credentials, invitations, reauthentication
-from ..fields import AddressFormField
-from ..free_text import FreeTextForm
-from ..http import Origin, UserRequest, client_address, origin_of, user_agent
+from .. import credentials
+from ..http.requests import UserRequest, client_address, origin_of, user_agent
+from ..mail import invitations
 from ..models import AccountEvent, EmailChange, Event, User
-from ..views import page
+from ..origin import Origin
+from ..pages import reauthentication
+from ..pages.base import page
+from ..text.fields import AddressFormField
+from ..text.free_text import FreeTextForm
 from . import activity, sessions
 
 logger = logging.getLogger(__name__)

@@ -23,10 +23,13 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 
-from .. import reauthentication, spelling
-from ..http import Origin, client_address, origin_of, user_agent
+from ..http.requests import client_address, origin_of, user_agent
+from ..limits import attempts, known_browsers
 from ..models import AccountEvent, Event, User
-from . import activity, attempts, known_browsers, sessions
+from ..origin import Origin
+from ..pages import reauthentication
+from ..text import spelling
+from . import activity, sessions
 
 
 class MinimumLength(MinimumLengthValidator):

@@ -32,14 +32,16 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from PIL import Image, ImageOps
 
-from .. import errors, reauthentication
-from ..bearer import insufficient
-from ..http import Origin, UserRequest, origin_of
-from ..listing import UID_PATTERN
+from ..api.bearer import insufficient
+from ..api.listing import UID_PATTERN
+from ..api.schemas import PICTURE_SIZES
+from ..http import errors
+from ..http.requests import UserRequest, origin_of
 from ..models import AccountEvent, User
-from ..resources import PICTURE_SIZES
+from ..origin import Origin
+from ..pages import reauthentication
+from ..pages.base import page
 from ..rights import VIEW_USERS
-from ..views import page
 from . import activity, colours
 
 logger = logging.getLogger(__name__)

@@ -26,10 +26,11 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from .. import reauthentication
-from ..http import UNKNOWN_ADDRESS, Origin, UserRequest, client_address, origin_of, user_agent
+from ..http.requests import UNKNOWN_ADDRESS, UserRequest, client_address, origin_of, user_agent
 from ..models import AccountEvent, User, new_uid
-from ..views import page
+from ..origin import Origin
+from ..pages import reauthentication
+from ..pages.base import page
 from . import activity
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from allauth.account import views
 from allauth.account.internal.stagekit import clear_login, unstash_login
 from django.http import HttpRequest, HttpResponse
 
-from . import attempts
+from ..limits import attempts
 from .adapter import has_ended_since
 
 

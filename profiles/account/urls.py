@@ -6,15 +6,16 @@ Named one by one, so that a page nobody designed here (its own e-mail addresses,
 from allauth.account import views
 from django.urls import path, re_path
 
-from . import activity, email, mfa_pages, passwords, sessions, sign_in
+from . import activity, email, passwords, sessions, sign_in
+from .mfa import pages
 
 urlpatterns = [
     path("email/confirm/<str:link>/", email.follow, name="email-confirm"),
     path("login/", sign_in.SignIn.as_view(), name="account_login"),
-    path("login/second-factor/", mfa_pages.authenticate, name="mfa_authenticate"),
-    path("login/second-factor/by-email/", mfa_pages.authenticate_by_email, name="mfa_authenticate_by_email"),
-    path("login/mailed-code/", mfa_pages.email_code, name="account_confirm_login_code"),
-    path("login/passkey/", mfa_pages.passkey_login, name="mfa_login_webauthn"),
+    path("login/second-factor/", pages.authenticate, name="mfa_authenticate"),
+    path("login/second-factor/by-email/", pages.authenticate_by_email, name="mfa_authenticate_by_email"),
+    path("login/mailed-code/", pages.email_code, name="account_confirm_login_code"),
+    path("login/passkey/", pages.passkey_login, name="mfa_login_webauthn"),
     path("logout/", views.logout, name="account_logout"),
     path("inactive/", views.account_inactive, name="account_inactive"),
     path("signup/", views.signup, name="account_signup"),  # says who makes accounts
@@ -37,13 +38,13 @@ urlpatterns = [
         passwords.PasswordFromMail.as_view(),
         name="account_reset_password_from_key",
     ),
-    path("mfa/", mfa_pages.index, name="mfa_index"),
-    path("mfa/email/", mfa_pages.email_codes, name="mfa_email"),
-    path("mfa/email/remove/", mfa_pages.remove, {"method": "email"}, name="mfa_email_remove"),
-    path("mfa/totp/", mfa_pages.totp, name="mfa_totp"),
-    path("mfa/totp/remove/", mfa_pages.remove, {"method": "totp"}, name="mfa_totp_remove"),
-    path("mfa/passkeys/add/", mfa_pages.passkey_add, name="mfa_passkey_add"),
-    path("mfa/passkeys/<int:pk>/rename/", mfa_pages.passkey_rename, name="mfa_passkey_rename"),
-    path("mfa/passkeys/<int:pk>/remove/", mfa_pages.remove, {"method": "passkey"}, name="mfa_passkey_remove"),
-    path("mfa/recovery-codes/", mfa_pages.recovery_codes, name="mfa_recovery_codes"),
+    path("mfa/", pages.index, name="mfa_index"),
+    path("mfa/email/", pages.email_codes, name="mfa_email"),
+    path("mfa/email/remove/", pages.remove, {"method": "email"}, name="mfa_email_remove"),
+    path("mfa/totp/", pages.totp, name="mfa_totp"),
+    path("mfa/totp/remove/", pages.remove, {"method": "totp"}, name="mfa_totp_remove"),
+    path("mfa/passkeys/add/", pages.passkey_add, name="mfa_passkey_add"),
+    path("mfa/passkeys/<int:pk>/rename/", pages.passkey_rename, name="mfa_passkey_rename"),
+    path("mfa/passkeys/<int:pk>/remove/", pages.remove, {"method": "passkey"}, name="mfa_passkey_remove"),
+    path("mfa/recovery-codes/", pages.recovery_codes, name="mfa_recovery_codes"),
 ]

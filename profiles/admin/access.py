@@ -19,10 +19,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from .. import reach, rights, spelling
+from .. import reach, rights
 from ..account import changes
-from ..http import origin_of
+from ..http.requests import origin_of
 from ..models import AccessProfile, Company, KeyEvent, User
+from ..text import spelling
 from .base import FreeTextModelForm, ListAdmin, RowsField, UsedByUsers, actor_of
 
 

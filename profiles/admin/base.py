@@ -28,9 +28,10 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from .. import credentials, reach, spelling
-from ..free_text import FreeTextForm
+from .. import credentials, reach
 from ..models import User
+from ..text import spelling
+from ..text.free_text import FreeTextForm
 
 if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList

@@ -15,8 +15,8 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
-from .. import event_export
 from ..account import activity
+from ..events import export
 from ..models import AccountEvent, Event, KeyEvent
 from .base import (
     CompanyFilter,
@@ -117,7 +117,7 @@ class EventAdmin(ReadOnly, ListAdmin):
             return HttpResponseRedirect(reverse(f"admin:{self._view}_changelist") + "?e=1")
         today = timezone.now().date().isoformat()
         return StreamingHttpResponse(
-            event_export.as_csv(self.model, event_export.in_parts(events, newest_first=True), is_file=True),
+            export.as_csv(self.model, export.in_parts(events, newest_first=True), is_file=True),
             content_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="{self.model.kind}-events-{today}.csv"'},
         )

@@ -20,10 +20,11 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from .. import keys, reach, tokens
-from ..free_text import FreeTextForm
-from ..http import origin_of
+from .. import reach
+from ..clients import lifecycle, tokens
+from ..http.requests import origin_of
 from ..models import AccessToken, KeyEvent, OAuthApplication, User
+from ..text.free_text import FreeTextForm
 from .base import (
     ACTION_AT_MOST,
     CappedCount,
@@ -249,7 +250,7 @@ class KeyAdmin(ReadOnly, ListAdmin):
             owner = User.objects.select_for_update().filter(pk=key.user_id).first()
             if owner is None or not OAuthApplication.objects.filter(pk=key.pk, user=owner).exists():
                 return False
-            keys.revoke(owner=owner, origin=origin_of(request, via=KeyEvent.Via.ADMIN), reason=reason)
+            lifecycle.revoke(owner=owner, origin=origin_of(request, via=KeyEvent.Via.ADMIN), reason=reason)
             LogEntry.objects.log_actions(int(request.user.pk or 0), [key], DELETION, _("Revoked: %s") % reason)
             return True
 

@@ -26,9 +26,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
-from .. import invitations, keys, reach
-from ..account import activity, changes, mfa, pictures, sessions
-from ..http import origin_of
+from .. import reach
+from ..account import activity, changes, pictures, sessions
+from ..account.mfa import flows
+from ..clients import lifecycle
+from ..http.requests import origin_of
+from ..mail import invitations
 from ..models import AccessProfile, AccountEvent, KeyEvent, OAuthApplication, User, authenticators
 from .access import permissions_of_staff
 from .base import (
@@ -244,7 +247,7 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
                 yield "is_active"
         elif not reach.is_site_wide(actor_of(request)):
             yield "company"  # there is no other for them to choose
-        if may_open and (not invitations.is_open(user) or keys.of(user)):
+        if may_open and (not invitations.is_open(user) or lifecycle.of(user)):
             yield "email"  # rule 2
 
     def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
@@ -384,7 +387,7 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
             context["can_invite"] = invitations.is_open(user) and user.is_active and self._may_open(request, user)
             context["can_end_sessions"] = user != request.user and self._may_open(request, user)
             if request.user.has_perm("profiles.view_oauthapplication"):
-                context["key"] = keys.of(user)
+                context["key"] = lifecycle.of(user)
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     # --- Actions ------------------------------------------------------------------------------------------
@@ -461,7 +464,7 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
         """For who has lost theirs. Nobody's own: that takes the password, on My Profile."""
         chosen = list(queryset)
         allowed = [user for user in chosen if user != request.user and self._may_open(request, user)]
-        reset = [user for user in allowed if mfa.reset(owner=user, origin=origin_of(request, via=KeyEvent.Via.ADMIN))]
+        reset = [user for user in allowed if flows.reset(owner=user, origin=origin_of(request, via=KeyEvent.Via.ADMIN))]
         for user in reset:
             self.log_change(request, user, _("Multi-factor authentication reset."))
         text = ngettext(
@@ -503,8 +506,8 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
             # The owner's row first: no key can be made between its end and the user's.
             if User.objects.select_for_update().filter(pk=obj.pk).exists():
                 origin = origin_of(request, via=KeyEvent.Via.ADMIN)
-                if keys.of(obj):
-                    keys.revoke(owner=obj, origin=origin, reason=_("The user was deleted."))
+                if lifecycle.of(obj):
+                    lifecycle.revoke(owner=obj, origin=origin, reason=_("The user was deleted."))
                 sessions.end_all(obj, but=None)
                 changes.record_deleted(owner=obj, origin=origin)
                 picture = obj.picture.name or ""

@@ -13,8 +13,8 @@ from django.core.management.base import BaseCommand, OutputWrapper
 
 from airvantage_keys.logs import printable
 
-from ..http import Origin
 from ..models import KeyEvent
+from ..origin import Origin
 
 SAY_EVERY = 2.0  # seconds
 

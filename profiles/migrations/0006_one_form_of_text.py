@@ -5,8 +5,8 @@ from collections import defaultdict
 
 from django.db import migrations
 
-import profiles.fields
-from profiles import spelling
+import profiles.text.fields
+from profiles.text import spelling
 
 ROWS_AT_A_TIME = 1000
 
@@ -86,52 +86,52 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='accessprofile',
             name='name_folded',
-            field=profiles.fields.FoldedNameField(db_default='', default='', editable=False, max_length=450),
+            field=profiles.text.fields.FoldedNameField(db_default='', default='', editable=False, max_length=450),
         ),
         migrations.AddField(
             model_name='company',
             name='name_folded',
-            field=profiles.fields.FoldedNameField(db_default='', default='', editable=False, max_length=450),
+            field=profiles.text.fields.FoldedNameField(db_default='', default='', editable=False, max_length=450),
         ),
         migrations.AddField(
             model_name='user',
             name='name_folded',
-            field=profiles.fields.FoldedNameField(db_default='', default='', editable=False, max_length=450),
+            field=profiles.text.fields.FoldedNameField(db_default='', default='', editable=False, max_length=450),
         ),
         migrations.AlterField(
             model_name='accessprofile',
             name='name',
-            field=profiles.fields.NameField(max_length=150, unique=True, verbose_name='name'),
+            field=profiles.text.fields.NameField(max_length=150, unique=True, verbose_name='name'),
         ),
         migrations.AlterField(
             model_name='company',
             name='name',
-            field=profiles.fields.NameField(max_length=150, unique=True, verbose_name='name'),
+            field=profiles.text.fields.NameField(max_length=150, unique=True, verbose_name='name'),
         ),
         migrations.AlterField(
             model_name='emailchange',
             name='email',
-            field=profiles.fields.AddressField(max_length=254, verbose_name='new e-mail address'),
+            field=profiles.text.fields.AddressField(max_length=254, verbose_name='new e-mail address'),
         ),
         migrations.AlterField(
             model_name='user',
             name='email',
-            field=profiles.fields.AddressField(max_length=254, unique=True, verbose_name='e-mail address'),
+            field=profiles.text.fields.AddressField(max_length=254, unique=True, verbose_name='e-mail address'),
         ),
         migrations.AlterField(
             model_name='user',
             name='job_title',
-            field=profiles.fields.NameField(blank=True, max_length=150, verbose_name='job title'),
+            field=profiles.text.fields.NameField(blank=True, max_length=150, verbose_name='job title'),
         ),
         migrations.AlterField(
             model_name='user',
             name='name',
-            field=profiles.fields.NameField(max_length=150, verbose_name='name'),
+            field=profiles.text.fields.NameField(max_length=150, verbose_name='name'),
         ),
         migrations.AlterField(
             model_name='user',
             name='phone_number',
-            field=profiles.fields.PhoneNumberField(blank=True, help_text='International form, such as +33 1 23 45 67 89.', max_length=20, verbose_name='phone number'),
+            field=profiles.text.fields.PhoneNumberField(blank=True, help_text='International form, such as +33 1 23 45 67 89.', max_length=20, verbose_name='phone number'),
         ),
         migrations.RunPython(forwards, migrations.RunPython.noop, elidable=True),
     ]

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from ... import keys
+from ...clients import lifecycle
 from ...models import User
 from .. import working
 from ..working import origin_of_command
@@ -34,15 +34,15 @@ class Command(working.Command):
             raise CommandError(f"{owner.email} is not active, so the key would be refused. Reactivate the user first.")
         origin = origin_of_command("createkey")
         try:
-            key, secret = (keys.regenerate if regenerate else keys.create)(owner=owner, origin=origin)
-        except keys.KeyExists:
+            key, secret = (lifecycle.regenerate if regenerate else lifecycle.create)(owner=owner, origin=origin)
+        except lifecycle.KeyExists:
             raise CommandError(
                 f"{owner.email} has a key already; nothing was changed. --regenerate replaces its secret key: the "
                 "old one and every access token obtained with it are refused at once."
             ) from None
-        except keys.NoKey:
+        except lifecycle.NoKey:
             raise CommandError(f"{owner.email} has no key to regenerate. Without --regenerate one is made.") from None
-        except keys.KeyChanged:
+        except lifecycle.KeyChanged:
             raise CommandError(f"{owner.email} was deleted at this moment; no key was made.") from None
         self.stdout.write(f"CLIENT_ID={key.client_id}")
         self.stdout.write(f"CLIENT_SECRET={secret}")

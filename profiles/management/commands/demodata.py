@@ -12,9 +12,10 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 from django.db import transaction
 
-from ... import rights, spelling
+from ... import rights
 from ...account import activity, changes
 from ...models import AccessProfile, AccountEvent, Company, User
+from ...text import spelling
 from .. import working
 from ..working import origin_of_command
 

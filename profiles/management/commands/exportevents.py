@@ -15,7 +15,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db.models import QuerySet
 from django.utils.dateparse import parse_datetime
 
-from ... import event_export
+from ...events import export
 from ...models import AccountEvent, KeyEvent
 from .. import working
 from ..working import Progress
@@ -70,11 +70,11 @@ class Command(working.Command):
             self.stdout.write(f"{events.count():,} {options['kind']} events would be written.")
             return
         progress = Progress(self, f"{options['kind']} events written")
-        parts = _counted(event_export.in_parts(events), progress)
+        parts = _counted(export.in_parts(events), progress)
         if options["format"] == "csv":
-            written = event_export.as_csv(model, parts, is_file=output is not None)
+            written = export.as_csv(model, parts, is_file=output is not None)
         else:
-            written = event_export.as_json_lines(model, parts)
+            written = export.as_json_lines(model, parts)
         if output:
             _write_file(output, written)
             self.stdout.write(f"{progress}.")

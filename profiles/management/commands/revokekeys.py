@@ -17,9 +17,11 @@ from django.utils import timezone, translation
 
 from airvantage_keys.logs import printable
 
-from ... import credentials, keys, notices
-from ...free_text import REFUSAL
+from ... import credentials
+from ...clients import lifecycle
+from ...mail import notices
 from ...models import Company, OAuthApplication, User
+from ...text.free_text import REFUSAL
 from .. import working
 from ..working import Progress, origin_of_command
 
@@ -101,7 +103,7 @@ class Command(working.Command):
                 owner = User.objects.select_for_update().filter(pk=key.user_id).first()
                 if owner is None or not selected.filter(pk=key.pk).exists():
                     continue
-                keys.revoke(owner=owner, origin=origin, reason=reason)
+                lifecycle.revoke(owner=owner, origin=origin, reason=reason)
             progress.add(1)
 
     def _wait_for_mails(self) -> None:

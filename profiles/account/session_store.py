@@ -1,0 +1,67 @@
+"""Sessions in the database, as Django keeps them, found only by a key that Django can have made.
+
+A session ends when it was not used for a time (`SESSION_COOKIE_AGE`), and a fixed time after its sign-in however much
+it is used (`SESSION_LIFETIME`). Both are in its row, as the moment when it ends, so whatever looks for a session finds
+none after that: pages, the admin site, the API's pictures, `clearsessions`.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.contrib import auth
+from django.contrib.sessions.backends import db
+from django.http import HttpRequest
+from django.utils import timezone
+
+if TYPE_CHECKING:
+    from django.contrib.sessions.base_session import AbstractBaseSession
+
+    from profiles.models import User
+
+# In a session: when its user signed in. A new key for it (after the password was asked for once more) changes nothing.
+SIGNED_IN = "signed_in_at"
+
+_is_key = re.compile("[0-9a-z]{8,40}").fullmatch
+
+
+class SessionStore(db.SessionStore):
+    def _validate_session_key(self, key: str | None) -> bool:
+        # A quoted cookie can hold any character, also NUL, which PostgreSQL takes for no text at all.
+        return key is not None and _is_key(key) is not None
+
+    def create_model_instance(self, data: dict[str, Any]) -> AbstractBaseSession:
+        """The row to save. Whoever signed in, by whatever door, passes here first, so their time begins here."""
+        if auth.SESSION_KEY not in data:
+            return super().create_model_instance(data)
+        signed_in = data.setdefault(SIGNED_IN, timezone.now().timestamp())
+        row = super().create_model_instance(data)
+        end = datetime.fromtimestamp(signed_in, UTC) + timedelta(seconds=settings.SESSION_LIFETIME)
+        row.expire_date = min(row.expire_date, end)
+        return row
+
+    @classmethod
+    def clear_expired(cls) -> None:
+        """What `manage.py clearsessions` does: sessions that are over, and what else was kept for a time only."""
+        from profiles.account import sessions  # which need the models
+        from profiles.limits import attempts
+
+        super().clear_expired()
+        sessions.forget_ended()
+        attempts.forget_ended()
+
+
+def user_of(request: HttpRequest) -> User | None:
+    """The user whose session the cookie of this request names, for an address that no session middleware has passed.
+
+    For what only shows something: the session is not kept up, and no CSRF token is asked for.
+    """
+    key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+    if not key:
+        return None
+    request.session = SessionStore(key)
+    user = auth.get_user(request)
+    return user if user.is_authenticated else None

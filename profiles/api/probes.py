@@ -1,0 +1,29 @@
+"""For load balancers and supervisors: is the process alive, can it serve?"""
+
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse
+
+from ..http import errors
+from ..http.errors import CompactJsonResponse
+
+# Whether it is read-only. A look, not a write: a probe must not wait for a lock. SQLite cannot tell without a write.
+_CHECK = {"postgresql": "SELECT current_setting('transaction_read_only')::boolean", "sqlite": "SELECT 0"}
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+def livez(request: HttpRequest) -> HttpResponse:
+    """200 as long as the process answers at all."""
+    return CompactJsonResponse({"status": "ok"}, headers=NO_STORE)
+
+
+def readyz(request: HttpRequest) -> HttpResponse:
+    """200 if the database answers and takes changes, else 503: a standby that was promoted away from us does not."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_CHECK[connection.vendor])
+            (read_only,) = cursor.fetchone()
+    except DatabaseError:
+        return errors.unavailable()
+    if read_only:
+        return errors.unavailable()
+    return CompactJsonResponse({"status": "ok"}, headers=NO_STORE)

@@ -1,0 +1,107 @@
+"""The JSON API. Each view acts as the owner of the key, `request.user`; `bearer` has let the request in."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import translation
+
+from profiles.account import session_store
+
+from ..account import pictures
+from ..http.errors import CompactJsonResponse
+from ..models import AccessProfile, User
+from ..oauth.metadata import CACHEABLE
+from ..rights import VIEW_USERS
+from . import docs as documentation
+from . import openapi as specification
+from . import schemas
+from .bearer import METHODS, ApiError, ApiRequest, bearer, public
+
+# No middleware sets a language for the API, so a thread has that of the page which it answered before.
+in_english = partial(translation.override, "en")
+
+
+@bearer()
+def users_current(request: ApiRequest) -> HttpResponse:
+    """The owner of the key."""
+    return CompactJsonResponse(schemas.user(request.user))
+
+
+@bearer()
+def users_rights(request: ApiRequest) -> HttpResponse:
+    """What this very token may do now."""
+    return CompactJsonResponse(sorted(request.auth.rights))
+
+
+@bearer(right=VIEW_USERS)
+def users(request: ApiRequest) -> HttpResponse:
+    """The users of the owner's company. An owner without a company is alone, not one of all who have none."""
+    owner = request.user
+    visible = {"company_id": owner.company_id} if owner.company_id else {"pk": owner.pk}
+    rows = (
+        User.objects.filter(**visible)
+        .select_related("company", "access_profile")
+        # What is not shown is not read: above all the password's hash.
+        .only(
+            "uid",
+            "email",
+            "name",
+            "phone_number",
+            "picture",
+            "company__uid",
+            "company__name",
+            "access_profile__uid",
+            "access_profile__name",
+        )
+    )
+    return schemas.USERS.answer(rows, request.parameters)
+
+
+def users_picture(request: HttpRequest, uid: str, size: str) -> HttpResponse:
+    """The picture of a user of the owner's company.
+
+    The one address of the API that a browser's session opens too, because pages show the picture, and a browser sends
+    no token for that. It only reads, and both see the same: a token has its scope, a session all that its user may do.
+    """
+
+    @bearer()
+    def by_token(request: ApiRequest) -> HttpResponse:
+        return pictures.answer(request, viewer=request.user, rights=request.auth.rights, uid=uid, size=size)
+
+    def by_session(viewer: User) -> HttpResponse:
+        try:
+            return pictures.answer(request, viewer=viewer, rights=viewer.rights, uid=uid, size=size)
+        except ApiError as refused:
+            return refused.response
+
+    may_be_session = "HTTP_AUTHORIZATION" not in request.META and request.method in METHODS
+    viewer = session_store.user_of(request) if may_be_session else None
+    response = by_session(viewer) if viewer else by_token(request)
+    if "ETag" in response.headers:
+        # Kept by the browser alone, and asked for again each time: whoever may see it no more sees it no more.
+        response.headers["Cache-Control"] = "private, no-cache"
+    response.headers["Vary"] = "Authorization, Cookie"
+    return response
+
+
+@bearer(right="accountNetwork.profiles.view")
+def profiles(request: ApiRequest) -> HttpResponse:
+    """The access profiles, which are the same for all companies."""
+    return schemas.PROFILES.answer(AccessProfile.objects.all(), request.parameters)
+
+
+@public
+def openapi(request: HttpRequest) -> HttpResponse:
+    """The description of all this for programs."""
+    with in_english():
+        return CompactJsonResponse(specification.document(), headers=CACHEABLE)
+
+
+@public
+def docs(request: HttpRequest) -> HttpResponse:
+    """The same for people."""
+    with in_english():
+        return render(request, "api/docs.html", documentation.context())

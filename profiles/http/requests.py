@@ -1,0 +1,51 @@
+"""What a request tells about the one who sends it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.http import HttpRequest
+
+from .. import credentials
+from ..models import Event
+from ..origin import Origin
+from . import proxies
+
+if TYPE_CHECKING:
+    from django_htmx.middleware import HtmxDetails
+
+    from ..models import User
+
+USER_AGENT_LENGTH = 200
+UNKNOWN_ADDRESS = "::"  # where a field wants an address and there is none
+
+
+class UserRequest(HttpRequest):
+    """A request of a signed-in user, for type checkers."""
+
+    user: User
+    htmx: HtmxDetails
+
+
+def origin_of(request: HttpRequest, *, via: Event.Via = Event.Via.PAGE) -> Origin:
+    """The origin of what the signed-in user of this request does."""
+    return Origin(
+        actor=request.user if request.user.is_authenticated else None,
+        via=via,
+        address=client_address(request),
+        user_agent=user_agent(request),
+        session=getattr(request, "session", None),
+    )
+
+
+def client_address(request: HttpRequest) -> str | None:
+    """The address of the client, or None where there is none (a Unix socket)."""
+    return proxies.client_address(request.META)
+
+
+def user_agent(request: HttpRequest) -> str:
+    """The User-Agent header, made fit to store and to log: one line of printable text, not too long, no credential."""
+    text: str = credentials.masked(request.META.get("HTTP_USER_AGENT", ""))[:USER_AGENT_LENGTH]
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else "?" for character in text)

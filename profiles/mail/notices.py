@@ -1,0 +1,315 @@
+"""The owner is mailed what happened to their key or account: what, when, by whom, from where, what to do (ASVS 6.3.7).
+
+A mail never stands in the way of what it tells about. It goes out after the commit, from a thread of its own: a mail
+server that is slow or away fails nothing, and nobody whose new secret is in the answer waits for it. What could not be
+sent is logged; the event is what is kept. The threads are joined when the process ends, so that a command, or a
+server that is stopped, still sends what waits.
+
+django-allauth's mails go the same way (`post`): whether there is an account to mail, or a mail server, is nothing that
+an answer may tell.
+
+No notice holds a secret, because none ever comes here.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import make_msgid
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.mail import EmailMessage, EmailMultiAlternatives
+from django.db import transaction
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import translation
+from django.utils.translation import gettext_lazy as _
+
+from ..models import AccountEvent, KeyEvent
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
+logger = logging.getLogger(__name__)
+
+# Some 10 MB. Only a mail server that is away for hours, or the revocation of very many keys, gets there.
+WAITING_AT_MOST = 10_000
+
+_mailers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="notices")
+_waiting: set[Future[None]] = set()
+
+
+_ACCOUNT_USED = _("If this was not you, somebody else is using your account:")
+_PASSWORD_KNOWN = _("If this was not you, somebody else knows your password:")
+_OTHERS_END = _("All other browsers are signed out.")
+_ALL_END = _("All browsers are signed out.")
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    subject: _StrPromise
+    effect: _StrPromise
+    # What it did to the owner's browsers, if anything.
+    browsers: _StrPromise | str = ""
+    # What to do on My Profile if this was a surprise, and in which part of it; "" if there is nothing to do there.
+    remedy: _StrPromise | str = ""
+    section: str = "api-key"
+    # Whether the owner can still set a new password: not by the address that the account no longer has.
+    reset: bool = True
+    # What it means if it was not the owner.
+    otherwise: _StrPromise = _ACCOUNT_USED
+
+
+# Done by somebody who was not let in, and may be the owner.
+_AT_THE_DOOR = {AccountEvent.Action.SIGN_IN_FAILED, AccountEvent.Action.MFA_STOPPED}
+
+
+# By action, of either kind of event. What is not here is not mailed.
+WORDS: dict[str, Words] = {
+    KeyEvent.Action.CREATED: Words(
+        subject=_("Your personal API access key was created"),
+        effect=_("Whoever has its Client ID and its secret key can use the API as you, with your rights."),
+        remedy=_("Delete the key; that ends every access token too:"),
+    ),
+    KeyEvent.Action.REGENERATED: Words(
+        subject=_("The secret key of your personal API access key was regenerated"),
+        effect=_(
+            "The old secret key, and every access token obtained with it, is refused from now on. The Client ID "
+            "stays the same."
+        ),
+        remedy=_("Regenerate the secret key again, or delete the key; that ends every access token too:"),
+    ),
+    KeyEvent.Action.DELETED: Words(
+        subject=_("Your personal API access key was deleted"),
+        effect=_("The key, and every access token obtained with it, is refused from now on."),
+    ),
+    KeyEvent.Action.REVOKED: Words(
+        subject=_("Your personal API access key was revoked by an administrator"),
+        effect=_("The key, and every access token obtained with it, is refused from now on."),
+    ),
+    AccountEvent.Action.EMAIL_CHANGE_ASKED: Words(
+        subject=_("A change of your e-mail address was asked for"),
+        effect=_("Nothing has changed yet: it does when the link that was sent to the new address is followed."),
+        remedy=_("Cancel the change:"),
+        section="about",
+    ),
+    AccountEvent.Action.EMAIL_CHANGED: Words(
+        subject=_("Your e-mail address was changed"),
+        effect=_(
+            "From now on you sign in with the new address, and this one gets no more mail about the account. Your "
+            "personal API access key, if you have one, goes on working."
+        ),
+        browsers=_ALL_END,
+        reset=False,
+    ),
+    AccountEvent.Action.REACTIVATED: Words(
+        subject=_("Your account was reactivated"),
+        effect=_("You can sign in again. Your personal API access key, if you have one, works as before."),
+        remedy=_("See what else was done, and regenerate the secret key of your API access key if in doubt:"),
+        section="security",
+    ),
+    AccountEvent.Action.COMPANY_CHANGED: Words(
+        subject=_("You were moved to another company"),
+        effect=_("From now on you, and your personal API access key, see what belongs to that company."),
+    ),
+    AccountEvent.Action.ACCESS_PROFILE_CHANGED: Words(
+        subject=_("Your access profile was changed"),
+        effect=_("Your rights, and those of your personal API access key, are those of the new access profile."),
+    ),
+    AccountEvent.Action.STAFF_CHANGED: Words(
+        subject=_("Your permissions in the admin site were changed"),
+        effect=_("What the admin site opens to you has changed."),
+    ),
+    AccountEvent.Action.MFA_ADDED: Words(
+        subject=_("A second factor was added to your account"),
+        effect=_("Signing in takes your password and a second factor. Your API access key is not affected."),
+        browsers=_OTHERS_END,
+        remedy=_("Remove it:"),
+        section="security",
+    ),
+    AccountEvent.Action.MFA_REMOVED: Words(
+        subject=_("A second factor was removed from your account"),
+        effect=_("It is no longer accepted when you sign in."),
+        browsers=_OTHERS_END,
+        remedy=_("Add it again:"),
+        section="security",
+    ),
+    AccountEvent.Action.MFA_RESET: Words(
+        subject=_("Your second factors were removed by an administrator"),
+        effect=_("Signing in takes your password alone until you set up multi-factor authentication again."),
+        browsers=_ALL_END,
+        remedy=_("Set up multi-factor authentication again:"),
+        section="security",
+    ),
+    AccountEvent.Action.RECOVERY_CODES_MADE: Words(
+        subject=_("Recovery codes were made for your account"),
+        effect=_("Each signs you in once in place of your second factor. Recovery codes made before no longer work."),
+        browsers=_OTHERS_END,
+        remedy=_("Make new recovery codes; those made now then no longer work:"),
+        section="security",
+    ),
+    AccountEvent.Action.RECOVERY_CODE_USED: Words(
+        subject=_("A recovery code was used to sign in to your account"),
+        effect=_("That code no longer works; the others do."),
+        remedy=_("Make new recovery codes; the others then no longer work:"),
+        section="security",
+    ),
+    # Of failed sign-ins those that failed at the second step; `account.mfa` says which of them.
+    AccountEvent.Action.SIGN_IN_FAILED: Words(
+        subject=_("A sign-in to your account failed at the second step"),
+        effect=_(
+            "Somebody gave your right password and then a wrong second factor, so they are not in. Of more such "
+            "attempts you are told once an hour at most."
+        ),
+        otherwise=_PASSWORD_KNOWN,
+    ),
+    AccountEvent.Action.MFA_STOPPED: Words(
+        subject=_("A second factor of your account is no longer accepted"),
+        effect=_(
+            "There were too many wrong attempts in a row by somebody who gave your right password. Sign in with a "
+            "recovery code, then remove the factor and add it again. Without a recovery code, ask your administrator "
+            "to reset your multi-factor authentication."
+        ),
+        otherwise=_PASSWORD_KNOWN,
+    ),
+    AccountEvent.Action.SESSIONS_ENDED_BY_ADMIN: Words(
+        subject=_("You were signed out everywhere by an administrator"),
+        effect=_(
+            "All browsers are signed out, and you can sign in again at once. Your personal API access key, if you have "
+            "one, goes on working."
+        ),
+        remedy=_("See what else was done:"),
+        section="security",
+    ),
+    AccountEvent.Action.PASSWORD_CHANGED: Words(
+        subject=_("Your password was changed"),
+        effect=_("All other browsers are signed out. Your personal API access key, if you have one, goes on working."),
+        remedy=_("See what else was done, and regenerate the secret key of your API access key if in doubt:"),
+        section="security",
+    ),
+    AccountEvent.Action.PASSWORD_RESET: Words(
+        subject=_("Your password was set by a link from a mail"),
+        effect=_(
+            "All browsers that were signed in are signed out. Your personal API access key, if you have one, goes on "
+            "working."
+        ),
+        remedy=_("See what else was done, and regenerate the secret key of your API access key if in doubt:"),
+        section="security",
+    ),
+}
+
+
+def mail_owner(event: KeyEvent | AccountEvent, *, address: str = "") -> None:
+    """Mail the owner about this event once it is committed, if it is one of `WORDS`.
+
+    To `address`, if that is given: the one on file before the change, when it is the address that changes.
+    Not an owner who is inactive: they can not sign in to do anything about it, their key was refused already, and who
+    reads the mailbox of somebody who has left is not known. But of a changed address all are told: nobody takes an
+    account over in silence by making it inactive first.
+    """
+    owner = event.owner
+    if event.action not in WORDS or owner is None or not (owner.is_active or address):
+        return
+    # The address and the language are those on file now, whatever else this request does to them.
+    write = partial(_notice, address or owner.email, owner.mail_language, event)
+    transaction.on_commit(partial(_post, f"{event.kind} event {event.pk}", write), robust=True)
+
+
+def waiting() -> int:
+    """How many mails of this process are still to be sent."""
+    return len(_waiting)
+
+
+def post(mail: EmailMessage, *, about: str) -> None:
+    """Send this mail as the others are sent: later, from a thread. `about` is what the log calls it."""
+    _post(about, lambda: mail)
+
+
+def _post(about: str, write: Callable[[], EmailMessage]) -> None:
+    """Write and send a mail in one of the threads, unless too many are waiting."""
+    if len(_waiting) >= WAITING_AT_MOST:
+        logger.error("mail about %s not sent: too many are waiting", about)
+        return
+    mail = _mailers.submit(_send, about, write)
+    _waiting.add(mail)
+    mail.add_done_callback(_waiting.discard)
+
+
+def _send(about: str, write: Callable[[], EmailMessage]) -> None:
+    try:
+        write().send()
+    except Exception as error:  # noqa: BLE001 - whatever it was: what the mail is about is done, and nobody else hears of it
+        logger.error("mail about %s not sent: %r", about, error)  # noqa: TRY400 - one line, no traceback
+    else:
+        logger.debug("mail about %s sent", about)
+
+
+def _notice(address: str, language: str, event: KeyEvent | AccountEvent) -> EmailMessage:
+    with translation.override(language):
+        context = _context(event)
+        return EmailMultiAlternatives(
+            str(WORDS[event.action].subject),
+            render_to_string("mail/notice.txt", context),
+            to=[address],
+            alternatives=[(render_to_string("mail/notice.html", context), "text/html")],
+            headers={
+                # Nobody's out-of-office answers a machine (RFC 3834); and a mail can be traced to its event.
+                "Auto-Submitted": "auto-generated",
+                "Message-ID": make_msgid(f"{event.kind}-event-{event.pk}", domain=urlsplit(settings.BASE_URL).hostname),
+            },
+        )
+
+
+def _context(event: KeyEvent | AccountEvent) -> dict[str, object]:
+    """What the templates say, out of the event alone: its users may be gone, and a look-up would open a connection."""
+    words = WORDS[event.action]
+    at_the_door = event.action in _AT_THE_DOOR
+    by_owner = event.actor_uid == event.owner_uid and event.action != KeyEvent.Action.REVOKED
+    facts: list[tuple[object, str | _StrPromise]] = [
+        (_("When"), f"{event.time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"),
+    ]
+    if isinstance(event, KeyEvent):
+        facts += [(_("Client ID"), event.client_id)]
+    elif event.detail:
+        facts += [(_("Which"), event.detail)]
+    if by_owner or at_the_door:
+        by = _("you, on the page My Profile")
+        if at_the_door:
+            by = _("you, or somebody who knows your password")
+        elif event.action == AccountEvent.Action.PASSWORD_RESET:
+            by = _("you, or whoever opened the link that was mailed to you")
+        facts += [
+            (_("By"), by),
+            (_("From"), event.address or _("an unknown address")),
+            (_("With"), without_links(event.user_agent) or _("an unknown client")),
+        ]
+    elif event.via == KeyEvent.Via.COMMAND:
+        facts += [(_("By"), _("an administrator, on the command line"))]
+    else:
+        facts += [(_("By"), _("an administrator"))]
+    if isinstance(event, KeyEvent) and event.reason:
+        facts += [(_("Reason"), event.reason)]
+    return {
+        "words": words,
+        "facts": facts,
+        "by_owner": by_owner or at_the_door,
+        "site": settings.BASE_URL,
+        "about_key": isinstance(event, KeyEvent),
+        "link": f"{settings.BASE_URL}{reverse('profile')}#{words.section}",
+        "password_link": f"{settings.BASE_URL}{reverse('account_reset_password')}",
+    }
+
+
+def without_links(user_agent: str) -> str:
+    """The text with nothing in it that a mail program would make a link of.
+
+    Whoever sits in a stolen session writes this line of a mail that its owner has every reason to trust.
+    """
+    return re.sub(r"[@/:.](?=[^\W\d])|//", " ", user_agent)

@@ -1,0 +1,104 @@
+"""Who is asking? The client's credentials out of an OAuth request (RFC 6749 section 2.3.1)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote_plus
+
+from django.http import HttpRequest, HttpResponse
+
+from .. import credentials
+from ..http.errors import oauth_error
+
+CHALLENGE = {"WWW-Authenticate": 'Basic realm="AirVantage Keys", charset="UTF-8"'}
+
+
+class OAuthError(Exception):
+    """A request that ends here, with the answer that says why."""
+
+    def __init__(self, response: HttpResponse) -> None:
+        super().__init__(response)
+        self.response = response
+
+
+def invalid_request(description: str) -> OAuthError:
+    return OAuthError(oauth_error("invalid_request", description))
+
+
+class SecretMissing(OAuthError):
+    """No secret was shown, so nothing was tried: the answer is the challenge to show one (RFC 9110 section 11.6.1).
+
+    It is no failure and counts as none: many programs ask without credentials first, and send them when challenged.
+    """
+
+    def __init__(self, description: str) -> None:
+        super().__init__(oauth_error("invalid_client", description, status=401, headers=CHALLENGE))
+
+
+class ClientRefused(OAuthError):
+    """Client authentication failed. `client_id` is the one shown, if it has the right form."""
+
+    def __init__(self, description: str, *, client_id: str = "") -> None:
+        super().__init__(oauth_error("invalid_client", description, status=401, headers=CHALLENGE))
+        self.client_id = client_id
+
+
+def authentication_failed(client_id: str = "") -> ClientRefused:
+    """One answer for an unknown client, a wrong secret and an inactive owner: it must not tell which (ASVS 6.3.8)."""
+    return ClientRefused("Client authentication failed.", client_id=client_id)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCredentials:
+    """What the client showed: of the right form, nothing proven yet."""
+
+    client_id: str
+    secret: str
+
+    def __repr__(self) -> str:  # the secret must not reach a log or an error report
+        return f"ClientCredentials(client_id={self.client_id!r})"
+
+
+def client_credentials(request: HttpRequest, form: Mapping[str, str]) -> ClientCredentials:
+    """The credentials of a request, from HTTP Basic or from the form, never from both.
+
+    Raises OAuthError: `invalid_request` for two methods at once, `invalid_client` for none, for another method,
+    and for credentials that cannot be ours by their form (no look at the database is spent on these).
+    """
+    header = request.META.get("HTTP_AUTHORIZATION", "").strip()
+    if not header:
+        client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
+    else:
+        if "client_secret" in form:
+            raise invalid_request("Send the client credentials once: by HTTP Basic or in the form.")
+        client_id, secret = _basic(header)
+        if form.get("client_id", client_id) != client_id:
+            raise invalid_request("The client_id of the form is not the one of the Authorization header.")
+    if not secret:
+        missing = "client secret was" if client_id else "client credentials were"
+        raise SecretMissing(f"No {missing} found: send both Client ID and secret by HTTP Basic or in the form.")
+    if not credentials.is_client_id(client_id):
+        raise authentication_failed()
+    if not credentials.is_secret(secret):
+        raise ClientRefused("The client secret is malformed: was it copied in full?", client_id=client_id)
+    return ClientCredentials(client_id, secret)
+
+
+def _basic(header: str) -> tuple[str, str]:
+    """Client ID and secret of an HTTP Basic header (RFC 7617), each form-encoded as RFC 6749 wants it."""
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() != "basic":
+        # A token, say, or the first step of Digest or Negotiate: nothing that could be a secret of ours.
+        raise SecretMissing("Only HTTP Basic is accepted in the Authorization header here.")
+    if not value.strip():
+        return "", ""
+    try:
+        client_id, colon, secret = base64.b64decode(value.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        raise ClientRefused("The Authorization header is not valid HTTP Basic.") from None
+    if not colon:
+        raise ClientRefused("The Authorization header is not valid HTTP Basic.")
+    return unquote_plus(client_id), unquote_plus(secret)

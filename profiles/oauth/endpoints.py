@@ -1,0 +1,207 @@
+"""The OAuth 2.0 endpoints: token (RFC 6749 section 4.4), revocation (RFC 7009), introspection (RFC 7662).
+
+Written on their own instead of on the toolkit's views, which read parameters from anywhere, let any client
+introspect, answer errors as HTML and issue tokens without an owner. The toolkit's models, settings and the
+signal `app_authorized` are kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import wraps
+from urllib.parse import parse_qsl
+
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+from oauth2_provider.signals import app_authorized
+
+from .. import rights
+from ..clients import tokens
+from ..http.errors import CompactJsonResponse, oauth_error
+from ..http.requests import client_address, user_agent
+from ..limits import client_failures
+from .client_authentication import (
+    CHALLENGE,
+    ClientRefused,
+    OAuthError,
+    authentication_failed,
+    client_credentials,
+    invalid_request,
+)
+
+logger = logging.getLogger(__name__)
+
+Form = Mapping[str, str]
+Endpoint = Callable[[HttpRequest, Form], HttpResponse]
+
+# Nothing we read is longer than a few hundred bytes; a client that sends more has lost its way.
+BODY_AT_MOST = 16 * 1024
+FIELDS_AT_MOST = 50
+# Read from the form only: in an address they would be kept in logs and histories (RFC 6749 section 2.3.1).
+NEVER_IN_THE_ADDRESS = frozenset(
+    (
+        "access_token",
+        "client_id",
+        "client_secret",
+        "grant_type",
+        "password",
+        "refresh_token",
+        "scope",
+        "token",
+    )
+)
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+def endpoint(view: Endpoint) -> Callable[[HttpRequest], HttpResponse]:
+    """What the three endpoints have in common: POST of a form, read strictly, and errors as JSON."""
+
+    @csrf_exempt
+    @wraps(view)
+    def wrapper(request: HttpRequest) -> HttpResponse:
+        if request.method != "POST":
+            return oauth_error(
+                "invalid_request", "This endpoint takes POST only.", status=405, headers={"Allow": "POST"}
+            )
+        try:
+            return view(request, _form(request))
+        except ClientRefused as refused:
+            return _refused(request, refused)
+        except OAuthError as refused:
+            return refused.response
+
+    return wrapper
+
+
+@endpoint
+def token(request: HttpRequest, form: Form) -> HttpResponse:
+    """Give an access token for a client's own credentials (RFC 6749 sections 4.4.2, 4.4.3, 5.1, 5.2)."""
+    grant_type = form.get("grant_type")
+    if not grant_type:
+        raise invalid_request("grant_type is missing.")
+    if grant_type != "client_credentials":
+        raise OAuthError(oauth_error("unsupported_grant_type", "Only client_credentials is supported."))
+    client = client_credentials(request, form)
+    scope = _granted_scope(form.get("scope", ""), client_id=client.client_id, secret=client.secret)
+    issued = tokens.issue(client_id=client.client_id, secret=client.secret, scope=scope)
+    if issued is None:
+        raise authentication_failed(client.client_id)
+    address = client_address(request)
+    tokens.note_use(key_id=issued.key_id, address=address, user_agent=user_agent(request))
+    logger.info("token issued: client_id=%s address=%s", client.client_id, address or "-")
+    if app_authorized.has_listeners(token):
+        app_authorized.send(sender=token, request=request, token=issued.row)
+    return CompactJsonResponse(
+        {
+            "access_token": issued.token,
+            "token_type": "Bearer",
+            "expires_in": issued.expires_in,
+            "scope": issued.scope,
+        },
+        headers=NO_STORE,
+    )
+
+
+@endpoint
+def revoke(request: HttpRequest, form: Form) -> HttpResponse:
+    """End one of the client's own tokens. What it does not own is none of its business: 200 as well (RFC 7009)."""
+    key = _authenticated_key(request, form)
+    tokens.revoke(_required_token(form), key_id=key.id)
+    return CompactJsonResponse({}, headers=NO_STORE)
+
+
+@endpoint
+def introspect(request: HttpRequest, form: Form) -> HttpResponse:
+    """Tell a client about its own live token; about any other, no more than `{"active": false}` (RFC 7662)."""
+    key = _authenticated_key(request, form)
+    found = tokens.find(_required_token(form))
+    if found is None or found.key_id != key.id:
+        return CompactJsonResponse({"active": False}, headers=NO_STORE)
+    # As live as the token: a right that the owner has lost since is not among its scope any more.
+    scope = [name for name in found.scope.split() if name == rights.INHERIT or name in found.rights]
+    return CompactJsonResponse(
+        {
+            "active": True,
+            "scope": " ".join(scope),
+            "client_id": found.client_id,
+            "username": found.owner.email,
+            "token_type": "Bearer",
+            "exp": int(found.expires.timestamp()),
+            "iat": int(found.issued.timestamp()),
+            "sub": found.owner.uid,
+        },
+        headers=NO_STORE,
+    )
+
+
+def _authenticated_key(request: HttpRequest, form: Form) -> tokens.AuthenticatedKey:
+    client = client_credentials(request, form)
+    key = tokens.authenticate(client_id=client.client_id, secret=client.secret)
+    if key is None:
+        raise authentication_failed(client.client_id)
+    return key
+
+
+def _granted_scope(asked: str, *, client_id: str, secret: str) -> str:
+    """The scope to issue: `inherit`, or the rights asked for, each of which the owner must hold now.
+
+    Only a narrower scope needs a look at the owner's rights, and only a proven client gets an answer about them.
+    """
+    names = list(dict.fromkeys(asked.split(" ")))
+    names = [name for name in names if name] or [rights.INHERIT]
+    if names == [rights.INHERIT]:
+        return rights.INHERIT
+    key = tokens.authenticate(client_id=client_id, secret=secret)
+    if key is None:
+        raise authentication_failed(client_id)
+    if not key.rights.issuperset(name for name in names if name != rights.INHERIT):
+        raise OAuthError(
+            oauth_error("invalid_scope", "The scope names a right that does not exist or that the owner lacks.")
+        )
+    return " ".join(names)
+
+
+def _required_token(form: Form) -> str:
+    if "token" not in form:
+        raise invalid_request("token is missing.")
+    return form["token"]
+
+
+def _form(request: HttpRequest) -> dict[str, str]:
+    """The parameters of the form, each at most once, the empty ones left out (RFC 6749 section 3.2)."""
+    query = _parameters(request.META.get("QUERY_STRING", "").encode("latin-1", "replace"), "The address")
+    if misplaced := NEVER_IN_THE_ADDRESS.intersection(query):
+        raise invalid_request(f"Send {min(misplaced)} in the body of the request, never in the address.")
+    body = request.read(BODY_AT_MOST + 1)
+    if body and request.content_type != "application/x-www-form-urlencoded":
+        raise invalid_request("The body must be application/x-www-form-urlencoded.")
+    if len(body) > BODY_AT_MOST:
+        raise OAuthError(oauth_error("invalid_request", "The body is too long.", status=413))
+    return _parameters(body, "The body")
+
+
+def _parameters(encoded: bytes, place: str) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(encoded.decode(), keep_blank_values=True, errors="strict", max_num_fields=FIELDS_AT_MOST)
+    except ValueError:
+        raise invalid_request(f"{place} is not well-formed form data in UTF-8.") from None
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise invalid_request(f"{place} has a parameter more than once.")
+    return {name: value for name, value in pairs if value}
+
+
+def _refused(request: HttpRequest, refused: ClientRefused) -> HttpResponse:
+    """The answer to a client whose credentials are not good, or its 429 if that has happened too often."""
+    address = client_address(request)
+    wait = client_failures.count_failure(client_id=refused.client_id, address=address)
+    if wait is None:
+        logger.warning("client refused: client_id=%s address=%s", refused.client_id or "-", address or "-")
+        return refused.response
+    return oauth_error(
+        "too_many_requests",
+        "Too many failed attempts. Correct the credentials, then try again later.",
+        status=429,
+        # The challenge too: good credentials get in now, and some programs send them only when they are asked to.
+        headers={**CHALLENGE, "Retry-After": str(wait)},
+    )

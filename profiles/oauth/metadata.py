@@ -1,0 +1,61 @@
+"""The two documents by which a client finds its way (RFC 8414, RFC 9728). They list what is really offered."""
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from oauth2_provider.settings import oauth2_settings
+
+from ..http.errors import CompactJsonResponse, api_error
+
+AUTHENTICATION_METHODS = ["client_secret_basic", "client_secret_post"]
+CACHEABLE = {"Cache-Control": "public, max-age=3600"}
+
+
+def url(name: str) -> str:
+    """The full address of a named URL, on the site's own origin."""
+    return settings.BASE_URL + reverse(name)
+
+
+def authorization_server(request: HttpRequest) -> HttpResponse:
+    """RFC 8414 section 2. There is no authorization endpoint, so there are no response types."""
+    return _document(
+        request,
+        {
+            "issuer": settings.BASE_URL,
+            "token_endpoint": url("oauth-token"),
+            "token_endpoint_auth_methods_supported": AUTHENTICATION_METHODS,
+            "grant_types_supported": ["client_credentials"],
+            "response_types_supported": [],
+            "scopes_supported": list(oauth2_scopes()),
+            "revocation_endpoint": url("oauth-revoke"),
+            "revocation_endpoint_auth_methods_supported": AUTHENTICATION_METHODS,
+            "introspection_endpoint": url("oauth-introspect"),
+            "introspection_endpoint_auth_methods_supported": AUTHENTICATION_METHODS,
+            "service_documentation": url("api-docs"),
+        },
+    )
+
+
+def protected_resource(request: HttpRequest) -> HttpResponse:
+    """RFC 9728 section 2."""
+    return _document(
+        request,
+        {
+            "resource": settings.BASE_URL,
+            "authorization_servers": [settings.BASE_URL],
+            "scopes_supported": list(oauth2_scopes()),
+            "bearer_methods_supported": ["header"],
+            "resource_name": "AirVantage API",
+            "resource_documentation": url("api-docs"),
+        },
+    )
+
+
+def oauth2_scopes() -> dict[str, str]:
+    return oauth2_settings.SCOPES_BACKEND_CLASS().get_all_scopes()
+
+
+def _document(request: HttpRequest, content: dict[str, object]) -> HttpResponse:
+    if request.method not in ("GET", "HEAD"):
+        return api_error(405, "method.not.allowed", "This takes GET only.", headers={"Allow": "GET, HEAD"})
+    return CompactJsonResponse(content, headers=CACHEABLE)

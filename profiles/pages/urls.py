@@ -1,0 +1,16 @@
+from django.urls import path
+
+from ..account import details, email, pictures
+from . import key
+
+urlpatterns = [
+    path("", key.profile, name="profile"),
+    path("edit/", details.edit, name="profile-edit"),
+    path("email/", email.change, name="email-change"),
+    path("email/cancel/", email.cancel_change, name="email-cancel"),
+    path("picture/", pictures.edit, name="picture-edit"),
+    path("picture/remove/", pictures.remove, name="picture-remove"),
+    path("api-key/create/", key.key_create, name="key-create"),
+    path("api-key/regenerate/", key.key_regenerate, name="key-regenerate"),
+    path("api-key/delete/", key.key_delete, name="key-delete"),
+]
