@@ -215,4 +215,5 @@ def _cipher() -> MultiFernet:
 
 
 def _digest(key: str | bytes) -> bytes:
-    return salted_hmac("profiles.account.mfa.flows", "second factors", secret=key, algorithm="sha256").digest()
+    # This salt, and those of `limits`, name no module: with another one, nothing of before could be read any more.
+    return salted_hmac("profiles.account.mfa", "second factors", secret=key, algorithm="sha256").digest()

@@ -210,7 +210,7 @@ def _counted(what: str, limits: Iterable[Limit]) -> list[_Counted]:
 
 
 def _name(what: str) -> str:
-    return salted_hmac("profiles.limits.attempts", what, algorithm="sha256").hexdigest()
+    return salted_hmac("profiles.account.attempts", what, algorithm="sha256").hexdigest()
 
 
 def _after(seconds: int) -> datetime:

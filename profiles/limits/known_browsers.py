@@ -62,4 +62,4 @@ def _valid(request: HttpRequest, user: User | None) -> Iterator[tuple[str, str]]
 
 def _signer(user: User | None) -> signing.TimestampSigner:
     state = f"{user.uid}:{user.password}" if user else ""
-    return signing.TimestampSigner(salt=f"profiles.limits.known_browsers:{state}")
+    return signing.TimestampSigner(salt=f"profiles.account.known_browsers:{state}")
