@@ -105,7 +105,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "profiles.account.sessions.note_browser",
-    "profiles.account.mfa.flows.required_first",
+    "profiles.account.mfa.second_step.required_first",
 ]
 
 TEMPLATES = [
@@ -180,7 +180,7 @@ LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_FORMS = {
     "login": "profiles.account.addresses.LoginForm",
     "reset_password": "profiles.account.addresses.ResetPasswordForm",
-    "confirm_login_code": "profiles.account.mfa.pages.EmailCodeForm",
+    "confirm_login_code": "profiles.account.mfa.forms.EmailCodeForm",
     "change_password": "profiles.account.passwords.ChangeForm",
     "set_password": "profiles.account.passwords.ChangeForm",
     "reset_password_from_key": "profiles.account.passwords.FromMailForm",
@@ -206,9 +206,9 @@ ACCOUNT_LOGIN_BY_CODE_SUPPORTS_RESEND = True
 MFA_ADAPTER = "profiles.account.adapter.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_FORMS = {
-    "authenticate": "profiles.account.mfa.pages.AuthenticatorCodeForm",
-    "authenticate_webauthn": "profiles.account.mfa.pages.PasskeyAnswerForm",
-    "login_webauthn": "profiles.account.mfa.pages.PasskeyLoginForm",
+    "authenticate": "profiles.account.mfa.forms.AuthenticatorCodeForm",
+    "authenticate_webauthn": "profiles.account.mfa.forms.PasskeyAnswerForm",
+    "login_webauthn": "profiles.account.mfa.forms.PasskeyLoginForm",
 }
 MFA_ALLOW_UNVERIFIED_EMAIL = True  # see ACCOUNT_EMAIL_VERIFICATION
 MFA_PASSKEY_LOGIN_ENABLED = bool(PASSKEY_HOST)

@@ -122,6 +122,14 @@ def user(company: Company, access_profile: AccessProfile) -> User:
 
 
 @pytest.fixture
+def with_email_codes(user: User) -> User:
+    """The user, with codes by e-mail as their second factor."""
+    user.email_codes = True
+    user.save(update_fields=["email_codes"])
+    return user
+
+
+@pytest.fixture
 def other_user(company: Company, access_profile: AccessProfile) -> User:
     return User.objects.create_user(
         "other@example.com", PASSWORD, name="Otto Other", company=company, access_profile=access_profile

@@ -79,3 +79,8 @@ def long_ago(client: Client) -> Client:
         record["at"] -= 3600
     session.save()
     return client
+
+
+def is_in(client: Client) -> bool:
+    """Whether somebody is signed in."""
+    return client.get(PROFILE).status_code == 200

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import secrets
+from typing import Any
 
 from allauth.account.utils import user_pk_to_url_str
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from django.test import Client
 from fido2 import cbor
 from fido2.cose import ES256
 from fido2.utils import sha256, websafe_encode
@@ -15,8 +17,16 @@ from fido2.webauthn import AttestedCredentialData, AuthenticatorData
 
 from profiles.models import User
 
+from .mfa import ADD_PASSKEY
+
 HOST, ORIGIN = "keys.example", "https://keys.example"
 FLAGS = AuthenticatorData.FLAG
+
+
+def challenge_of(client: Client) -> str:
+    """The one that waits in the session of this browser."""
+    challenge: str = client.session["mfa.webauthn.state"]["challenge"]
+    return challenge
 
 
 class Device:
@@ -68,3 +78,9 @@ class Device:
         identity = websafe_encode(self.id)
         response = {name: websafe_encode(value) for name, value in parts.items()}
         return json.dumps({"id": identity, "rawId": identity, "type": "public-key", "response": response})
+
+
+def add(client: Client, device: Device, **extra: Any) -> Any:
+    """Set the passkey up, on the page; `extra` is what the device does otherwise."""
+    client.get(ADD_PASSKEY)
+    return client.post(ADD_PASSKEY, {"name": "Blue key", "credential": device.make(challenge_of(client), **extra)})

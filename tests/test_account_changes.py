@@ -15,7 +15,7 @@ from django.core.management import call_command
 from django.test import Client
 
 from profiles.account import activity
-from profiles.account.mfa import flows
+from profiles.account.mfa import factors
 from profiles.admin.users import UserAdmin
 from profiles.mail import notices
 from profiles.models import AccessProfile, AccountEvent, Company, KeyEvent, User
@@ -283,7 +283,7 @@ def test_an_owner_changes_their_picture(client, user, settings, tmp_path):  # se
 def test_an_owner_renames_a_passkey(client, user):  # security 70
     sign_in(client, user)
     data = {"name": "Old", "credential": {}}
-    passkey = Authenticator.objects.create(user=user, type=flows.Type.WEBAUTHN, data=data)
+    passkey = Authenticator.objects.create(user=user, type=factors.Type.WEBAUTHN, data=data)
     for _ in range(2):
         client.post(f"/accounts/mfa/passkeys/{passkey.pk}/rename/", {"name": "New"})
     assert events()[1:] == [("passkey_renamed", "Old → New")]

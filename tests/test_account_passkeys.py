@@ -17,13 +17,12 @@ from profiles.account.mfa import passkeys
 from profiles.models import AccountEvent, User
 
 from .conftest import PASSWORD, sign_in
-from .page import PROFILE, html, words
-from .passkeys import FLAGS, HOST, Device
+from .mfa import ADD_PASSKEY, SECOND_STEP
+from .page import html, is_in, words
+from .passkeys import FLAGS, HOST, Device, add, challenge_of
 
 pytestmark = pytest.mark.django_db
 
-ADD = "/accounts/mfa/passkeys/add/"
-SECOND_STEP = "/accounts/login/second-factor/"
 PASSKEY_LOGIN = "/accounts/login/passkey/"
 
 
@@ -31,16 +30,6 @@ PASSKEY_LOGIN = "/accounts/login/passkey/"
 def _with_a_name(settings: Any) -> None:
     settings.PASSKEY_HOST = HOST
     settings.MFA_PASSKEY_LOGIN_ENABLED = True
-
-
-def challenge_of(client: Client) -> str:
-    challenge: str = client.session["mfa.webauthn.state"]["challenge"]
-    return challenge
-
-
-def add(client: Client, device: Device, **extra: Any) -> Any:
-    client.get(ADD)
-    return client.post(ADD, {"name": "Blue key", "credential": device.make(challenge_of(client), **extra)})
 
 
 @pytest.fixture
@@ -69,10 +58,6 @@ def change_state(client: Client, **changed: Any) -> None:
     session = client.session
     session["mfa.webauthn.state"] = {**session["mfa.webauthn.state"], **changed}
     session.save()
-
-
-def is_in(client: Client) -> bool:
-    return client.get(PROFILE).status_code == 200
 
 
 def test_a_passkey_is_the_second_step_or_signs_in_alone(user, device, client):
@@ -160,8 +145,8 @@ def test_nonsense_is_refused_and_breaks_nothing(credential, user, device, client
     assert "That passkey was not accepted." in words(client.post(SECOND_STEP, {"credential": credential}))
     client.post(SECOND_STEP, {"credential": device.use(challenge_of(client))})
     assert is_in(client)
-    client.get(ADD)
-    assert client.post(ADD, {"credential": credential}).status_code == 422
+    client.get(ADD_PASSKEY)
+    assert client.post(ADD_PASSKEY, {"credential": credential}).status_code == 422
 
 
 def test_a_passkey_of_somebody_else_can_be_neither_seen_nor_touched(device, other_user):
@@ -184,7 +169,7 @@ def test_a_name_is_one_line_without_links(user, device, client):
 def test_where_browsers_know_no_passkeys_none_is_offered(settings, signed_in, client):
     settings.PASSKEY_HOST = ""
     settings.MFA_PASSKEY_LOGIN_ENABLED = False
-    assert signed_in.get(ADD).status_code == 404
+    assert signed_in.get(ADD_PASSKEY).status_code == 404
     assert "passkey" not in words(signed_in.get("/accounts/mfa/"))
     assert "passkey" not in words(Client().get("/accounts/login/"))
 
@@ -204,12 +189,12 @@ class Use:
 def begin_to_add(client: Client, user: User) -> str:
     Authenticator.objects.filter(user=user).delete()  # whose second step would come first
     sign_in(client, user)
-    client.get(ADD)
+    client.get(ADD_PASSKEY)
     return challenge_of(client)
 
 
 def is_added(client: Client, device: Device, challenge: str) -> bool:
-    client.post(ADD, {"credential": device.make(challenge)})
+    client.post(ADD_PASSKEY, {"credential": device.make(challenge)})
     return Authenticator.objects.filter(user=device.user, type="webauthn").exists()
 
 
@@ -251,7 +236,7 @@ def test_and_for_nothing_else(begun, answered, user, device):  # security 68
 def begin_to_add_a_second(client: Client, device: Device) -> str:
     """Which leaves the first one where it is."""
     assert signs_in_alone(client, device, alone(client))
-    client.get(ADD)
+    client.get(ADD_PASSKEY)
     return challenge_of(client)
 
 
@@ -280,7 +265,7 @@ def test_a_challenge_from_before_signing_in_adds_no_passkey(user, client):  # se
     challenge = alone(client)
     sign_in(client, user)
     assert challenge_of(client) == challenge
-    assert client.post(ADD, {"credential": Device(user).make(challenge)}).status_code == 422
+    assert client.post(ADD_PASSKEY, {"credential": Device(user).make(challenge)}).status_code == 422
     assert not user.authenticator_set.exists()
 
 
@@ -297,7 +282,7 @@ def test_a_challenge_of_a_sign_in_that_was_given_up_is_not_for_the_next_user(use
 
 @pytest.mark.parametrize("use", USES)
 def test_it_is_used_up_by_a_wrong_answer_and_by_nonsense(use, user, device):  # security 68
-    addresses = {"add": ADD, "second step": SECOND_STEP, "alone": PASSKEY_LOGIN}
+    addresses = {"add": ADD_PASSKEY, "second step": SECOND_STEP, "alone": PASSKEY_LOGIN}
     for wrong in (Device(user).use("AAAA"), "not json", ""):
         client = Client()
         challenge = USES[use].begin(client, user)

@@ -15,7 +15,7 @@ from profiles.account import sessions
 from profiles.models import AccountEvent
 
 from .conftest import PASSWORD, sign_in
-from .page import PROFILE, Tags, html, long_ago, words
+from .page import PROFILE, Tags, html, is_in, long_ago, words
 
 pytestmark = pytest.mark.django_db
 
@@ -37,10 +37,6 @@ def row_of(client: Client) -> UserSession:
 
 def ended(user) -> list[str]:
     return list(user.account_events.filter(action__startswith="session").values_list("action", flat=True))
-
-
-def is_in(client: Client) -> bool:
-    return client.get(PROFILE).status_code == 200
 
 
 def test_my_profile_leads_to_the_list_with_this_browser_marked(signed_in, other):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +13,6 @@ import pytest
 from allauth.account.internal.flows.reauthentication import STATE_SESSION_KEY
 from allauth.core.internal.httpkit import serialize_request
 from allauth.mfa.models import Authenticator
-from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
 from django.core import mail
@@ -25,11 +23,12 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from PIL import Image
 
 from profiles.account import email, pictures
-from profiles.account.mfa import flows
+from profiles.account.mfa import factors
 from profiles.models import Attempts, Event, User
 from profiles.origin import Origin
 
 from .conftest import PASSWORD, KeyPair, make_key, sign_in
+from .mfa import current_code, mailed_code
 from .page import PROFILE, by_htmx, html, long_ago, version, words
 from .passkeys import HOST, Device
 
@@ -121,22 +120,14 @@ def change_password(_client: Client, _user: User) -> dict[str, Any]:
     return {"password1": f"{MARK} And more", "password2": f"{MARK} And more"}
 
 
-def mailed_code() -> str:
-    return str(re.findall(r"^\d{4}-\d{4}$", str(mail.outbox[-1].body), re.MULTILINE)[0])
-
-
 def turn_on_email_codes(client: Client, _user: User) -> dict[str, Any]:
     client.post("/accounts/mfa/email/")
     return {"code": mailed_code()}
 
 
 def turn_off_email_codes(_client: Client, user: User) -> dict[str, Any]:
-    flows.add_email_codes(owner=user, origin=origin(user))
+    factors.add_email_codes(owner=user, origin=origin(user))
     return {}
-
-
-def code_of(secret: str) -> str:
-    return format_hotp_value(hotp_value(secret, int(time.time()) // 30))
 
 
 def offered_secret(client: Client) -> str:
@@ -147,17 +138,17 @@ def offered_secret(client: Client) -> str:
 
 
 def add_totp(client: Client, _user: User) -> dict[str, Any]:
-    return {"code": code_of(offered_secret(client))}
+    return {"code": current_code(offered_secret(client))}
 
 
 def with_totp(_client: Client, user: User) -> dict[str, Any]:
-    flows.add_totp(owner=user, secret="A" * 32, origin=origin(user))
+    factors.add_totp(owner=user, secret="A" * 32, origin=origin(user))
     return {"note": MARK}
 
 
 def new_recovery_codes(client: Client, user: User) -> dict[str, Any]:
     with_totp(client, user)
-    return {"version": flows.factors_of(user).recovery_version}
+    return {"version": factors.of(user).recovery_version}
 
 
 def add_passkey(client: Client, user: User) -> dict[str, Any]:
@@ -167,7 +158,7 @@ def add_passkey(client: Client, user: User) -> dict[str, Any]:
 
 def with_passkey(_client: Client, user: User) -> dict[str, Any]:
     credential = json.loads(Device(user).make("AAAA"))
-    flows.add_passkey(owner=user, name="Blue key", credential=credential, origin=origin(user))
+    factors.add_passkey(owner=user, name="Blue key", credential=credential, origin=origin(user))
     return {"name": MARK}
 
 
@@ -387,12 +378,12 @@ def test_what_was_begun_before_a_proof_does_not_go_on_after_it(user, signed_in, 
         long_ago(signed_in)
         prove()
         assert signed_in.post("/accounts/mfa/passkeys/add/", {"credential": credential}).status_code == 422
-        assert signed_in.post("/accounts/mfa/totp/", {"code": code_of(secret)}).status_code == 422
+        assert signed_in.post("/accounts/mfa/totp/", {"code": current_code(secret)}).status_code == 422
         assert offered_secret(signed_in) != secret
         response = signed_in.post("/accounts/mfa/email/", {"code": code}, follow=True)
         assert "That code has expired." in words(response)
         user.refresh_from_db()
-        assert flows.factors_of(user).number == 0
+        assert factors.of(user).number == 0
 
 
 def test_a_proof_leaves_in_the_session_what_is_known_here(signed_in, user):

@@ -10,15 +10,14 @@ import pytest
 from django.core import mail
 from django.test import Client
 
-from profiles.account.mfa import flows
+from profiles.account.mfa import factors, failures
 from profiles.models import AccountEvent, Attempts, FactorFailures, User
 from profiles.origin import Origin
 
 from .admin_site import browser_of
 from .conftest import PASSWORD, sign_in
-from .page import PROFILE, html, words
-from .passkeys import Device
-from .test_account_mfa import (
+from .mfa import (
+    ADD_PASSKEY,
     EMAIL,
     INDEX,
     LOGIN,
@@ -27,17 +26,17 @@ from .test_account_mfa import (
     SECOND_STEP,
     TOTP,
     current_code,
-    is_in,
     mailed_code,
     set_up_totp,
 )
-from .test_account_passkeys import ADD, challenge_of
+from .page import PROFILE, html, is_in, words
+from .passkeys import Device, challenge_of
 
 pytestmark = pytest.mark.django_db
 
 HERE, THERE = "198.51.100.1", "203.0.113.9"
 Action = AccountEvent.Action
-CAP = flows.FAILURES_AT_MOST
+CAP = failures.FAILURES_AT_MOST
 
 
 class Browser(Client):
@@ -76,7 +75,7 @@ def thief(app, user) -> Browser:
     return Browser().give_password(user)
 
 
-def failed(user: User, number: int, factor: str = flows.TOTP_APP) -> None:
+def failed(user: User, number: int, factor: str = failures.TOTP_APP) -> None:
     """So many failures in a row were there, over days."""
     FactorFailures.objects.update_or_create(user=user, factor=factor, defaults={"failures": number})
 
@@ -164,7 +163,7 @@ def test_after_a_hundred_failures_in_a_row_the_app_is_stopped_and_a_recovery_cod
     assert is_in(owner)
     assert "no longer accepted when you sign in: Authenticator app (TOTP)." in words(owner.get(INDEX))
     # A recovery code brings the app not back; setting it up again does.
-    assert FactorFailures.objects.get(user=user, factor=flows.TOTP_APP).failures == CAP
+    assert FactorFailures.objects.get(user=user, factor=failures.TOTP_APP).failures == CAP
     owner.post(TOTP + "remove/")
     secret, _codes = set_up_totp(owner)
     assert "no longer accepted" not in words(owner.get(INDEX))
@@ -186,7 +185,7 @@ def test_a_right_code_begins_a_new_row(user, app, owner):  # security 71
     failed(user, CAP - 1)
     owner.give_password(user).give_code(current_code(app[0]))
     assert is_in(owner)
-    assert FactorFailures.objects.get(factor=flows.TOTP_APP).failures == 0
+    assert FactorFailures.objects.get(factor=failures.TOTP_APP).failures == 0
 
 
 def test_one_factor_is_stopped_and_not_the_others(user, app, owner):  # security 71
@@ -202,7 +201,7 @@ def test_one_factor_is_stopped_and_not_the_others(user, app, owner):  # security
 def test_codes_by_email_stop_too_and_an_administrator_resets(known, user, owner, admin_user):  # security 71
     User.objects.filter(pk=user.pk).update(email_codes=True)
     owner.post("/accounts/logout/")
-    failed(user, CAP, flows.EMAIL)
+    failed(user, CAP, failures.EMAIL)
     browser = owner if known else Browser()
     browser.give_password(user)
     assert "no longer accepted" in words(browser.post(MAILED_CODE, {"code": mailed_code()}))
@@ -221,7 +220,7 @@ def test_codes_by_email_stop_too_and_an_administrator_resets(known, user, owner,
 def test_recovery_codes_stop_for_strangers_and_not_in_a_browser_that_signed_in(user, app, thief, owner):  # security 71
     _secret, codes = app
     failed(user, CAP)
-    failed(user, CAP, flows.RECOVERY)
+    failed(user, CAP, failures.RECOVERY)
     assert "Use a browser in which you have signed in before" in words(thief.give_code(codes[0]))
     assert not is_in(thief)
     owner.give_password(user).give_code(codes[0])
@@ -231,7 +230,7 @@ def test_recovery_codes_stop_for_strangers_and_not_in_a_browser_that_signed_in(u
 def test_nor_in_one_in_which_a_mailed_link_set_a_new_password(user, app, thief):  # security 71
     _secret, codes = app
     failed(user, CAP)
-    failed(user, CAP, flows.RECOVERY)
+    failed(user, CAP, failures.RECOVERY)
     new = "Another long enough passw0rd"
     visitor = Browser("192.0.2.5")
     visitor.post("/accounts/password/reset/", {"email": user.email})
@@ -243,7 +242,7 @@ def test_nor_in_one_in_which_a_mailed_link_set_a_new_password(user, app, thief):
 
 
 def test_in_a_known_browser_recovery_codes_end_at_a_hundred_too_until_new_ones_are_made(user, app, owner):
-    failed(user, CAP, flows.RECOVERY_IN_KNOWN_BROWSER)
+    failed(user, CAP, failures.RECOVERY_IN_KNOWN_BROWSER)
     owner.give_password(user)
     assert "no longer accepted" in words(owner.give_code(app[1][0]))
     owner.give_code(current_code(app[0]))
@@ -257,10 +256,10 @@ def test_a_passkey_as_the_second_step_counts_too(user, settings):  # security 71
     settings.PASSKEY_HOST, settings.MFA_PASSKEY_LOGIN_ENABLED = "keys.example", True
     browser, device = Browser(THERE), Device(user)
     sign_in(browser, user)
-    browser.get(ADD)
-    browser.post(ADD, {"name": "Blue key", "credential": device.make(challenge_of(browser))})
+    browser.get(ADD_PASSKEY)
+    browser.post(ADD_PASSKEY, {"name": "Blue key", "credential": device.make(challenge_of(browser))})
     browser.post("/accounts/logout/")
-    failed(user, CAP - 1, flows.PASSKEY)
+    failed(user, CAP - 1, failures.PASSKEY)
     browser.give_password(user).get(SECOND_STEP)
     browser.post(SECOND_STEP, {"credential": '{"id": 1}'})
     browser.get(SECOND_STEP)
@@ -320,7 +319,7 @@ def test_a_factor_that_stops_is_an_event_and_mailed_once(user, app, thief, commi
         with committed():
             thief.give_code("000000")
     (event,) = user.account_events.filter(action=Action.MFA_STOPPED)
-    assert (event.detail, event.actor, event.address) == (flows.TOTP_APP, None, HERE)
+    assert (event.detail, event.actor, event.address) == (failures.TOTP_APP, None, HERE)
     assert sorted(subjects()) == [
         "A second factor of your account is no longer accepted",
         "A sign-in to your account failed at the second step",
@@ -351,7 +350,7 @@ def switch_off(user: User, owner: Browser) -> None:
 
 
 def make_new_recovery_codes(user: User, owner: Browser) -> None:
-    flows.make_recovery_codes(owner=user, origin=Origin(None, AccountEvent.Via.PAGE))
+    factors.make_recovery_codes(owner=user, origin=Origin(None, AccountEvent.Via.PAGE))
 
 
 @pytest.mark.parametrize(

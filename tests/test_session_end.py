@@ -20,11 +20,10 @@ from profiles.models import AccountEvent, User
 
 from .admin_site import browser_of, make_staff, permit
 from .conftest import PASSWORD, sign_in
-from .page import PROFILE, by_htmx, html, long_ago, words
-from .passkeys import Device
+from .mfa import EMAIL, RECOVERY, TOTP, current_code, mailed_code, set_up_totp
+from .page import PROFILE, by_htmx, html, is_in, long_ago, words
+from .passkeys import Device, add
 from .test_account_email import LINK
-from .test_account_mfa import EMAIL, RECOVERY, TOTP, current_code, mailed_code, set_up_totp
-from .test_account_passkeys import add
 
 pytestmark = pytest.mark.django_db
 
@@ -50,10 +49,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 def other(user) -> Client:
     """Another browser of `user`."""
     return sign_in(Client(), user)
-
-
-def is_in(client: Client) -> bool:
-    return client.get(PROFILE).status_code == 200
 
 
 # --- Time -----------------------------------------------------------------------------------------------------

@@ -21,8 +21,8 @@ from profiles.models import User
 
 from .admin_site import browser_of
 from .conftest import make_key
+from .mfa import give_password, set_up_totp
 from .page import CREATE, DELETE, PROFILE, REGENERATE, Response, by_htmx, html, long_ago, version
-from .test_account_mfa import give_password, set_up_totp
 from .valid_html import assert_valid, problems
 
 pytestmark = pytest.mark.django_db

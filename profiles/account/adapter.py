@@ -32,7 +32,7 @@ from ..models import AccountEvent, User
 from ..pages import reauthentication
 from ..text import spelling
 from . import activity, details
-from .mfa import flows
+from .mfa import second_step
 
 logger = logging.getLogger(__name__)
 
@@ -168,10 +168,10 @@ class AccountAdapter(DefaultAccountAdapter):
     # --- Second factors; see `mfa` -----------------------------------------------------------------------------
 
     def get_login_stages(self) -> list[str]:
-        return ["allauth.mfa.stages.AuthenticateStage", "profiles.account.mfa.flows.EmailCodeStage"]
+        return ["allauth.mfa.stages.AuthenticateStage", "profiles.account.mfa.second_step.EmailCodeStage"]
 
     def is_login_by_code_required(self, login: Login) -> bool:
-        return flows.is_code_mailed(login)
+        return second_step.is_code_mailed(login)
 
     def get_reauthentication_methods(self, user: User) -> list[dict[str, Any]]:
         """The password: whoever is in has shown their second factor already."""

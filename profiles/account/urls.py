@@ -7,15 +7,15 @@ from allauth.account import views
 from django.urls import path, re_path
 
 from . import activity, email, passwords, sessions, sign_in
-from .mfa import pages
+from .mfa import pages, second_step
 
 urlpatterns = [
     path("email/confirm/<str:link>/", email.follow, name="email-confirm"),
     path("login/", sign_in.SignIn.as_view(), name="account_login"),
-    path("login/second-factor/", pages.authenticate, name="mfa_authenticate"),
-    path("login/second-factor/by-email/", pages.authenticate_by_email, name="mfa_authenticate_by_email"),
-    path("login/mailed-code/", pages.email_code, name="account_confirm_login_code"),
-    path("login/passkey/", pages.passkey_login, name="mfa_login_webauthn"),
+    path("login/second-factor/", second_step.authenticate, name="mfa_authenticate"),
+    path("login/second-factor/by-email/", second_step.authenticate_by_email, name="mfa_authenticate_by_email"),
+    path("login/mailed-code/", second_step.email_code, name="account_confirm_login_code"),
+    path("login/passkey/", second_step.passkey_login, name="mfa_login_webauthn"),
     path("logout/", views.logout, name="account_logout"),
     path("inactive/", views.account_inactive, name="account_inactive"),
     path("signup/", views.signup, name="account_signup"),  # says who makes accounts

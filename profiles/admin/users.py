@@ -28,7 +28,7 @@ from django.views.decorators.http import require_POST
 
 from .. import reach
 from ..account import activity, changes, pictures, sessions
-from ..account.mfa import flows
+from ..account.mfa import factors
 from ..clients import lifecycle
 from ..http.requests import origin_of
 from ..mail import invitations
@@ -464,7 +464,8 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
         """For who has lost theirs. Nobody's own: that takes the password, on My Profile."""
         chosen = list(queryset)
         allowed = [user for user in chosen if user != request.user and self._may_open(request, user)]
-        reset = [user for user in allowed if flows.reset(owner=user, origin=origin_of(request, via=KeyEvent.Via.ADMIN))]
+        origin = origin_of(request, via=KeyEvent.Via.ADMIN)
+        reset = [user for user in allowed if factors.reset(owner=user, origin=origin)]
         for user in reset:
             self.log_change(request, user, _("Multi-factor authentication reset."))
         text = ngettext(
