@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 
-from allauth.account.internal.flows.login import AUTHENTICATION_METHODS_SESSION_KEY, record_authentication
+from allauth.account.authentication import AUTHENTICATION_METHODS_SESSION_KEY
 from django.conf import settings
 from django.contrib.auth import login
 from django.contrib.auth.hashers import make_password
@@ -13,6 +13,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.db import transaction
 from django.http import HttpRequest
 
+from profiles.account.allauth_internals import reauthenticate_by_password
 from profiles.clients import lifecycle
 from profiles.management.commands.demodata import COMPANY
 from profiles.models import AccessProfile, Company, KeyEvent, User
@@ -58,9 +59,10 @@ def revoke(email: str, reason: str) -> None:
 def _session(user: User, age: int) -> str | None:
     """A session as signing in begins one, `age` seconds ago."""
     request = HttpRequest()
+    request.user = user
     request.session = SessionStore()
     login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
-    record_authentication(request, user, method="password", email=user.email)
+    reauthenticate_by_password(request)
     request.session[AUTHENTICATION_METHODS_SESSION_KEY][0]["at"] -= age
     request.session.save()
     return request.session.session_key

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
-from allauth.account.internal.flows.reauthentication import STATE_SESSION_KEY
-from allauth.core.internal.httpkit import serialize_request
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
@@ -23,6 +22,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from PIL import Image
 
 from profiles.account import email, pictures
+from profiles.account.allauth_internals import KEPT_FORM
 from profiles.account.mfa import factors
 from profiles.models import Attempts, Event, User
 from profiles.origin import Origin
@@ -325,18 +325,27 @@ def test_a_page_to_change_something_takes_no_value_from_its_address(name, signed
 
 def test_a_form_that_was_kept_before_this_version_is_forgotten(user, signed_in, other_user, tmp_path):  # security 67
     """The session of before the update, with the form that allauth had kept in it."""
-    kept = RequestFactory().post("/profile/email/", {"email": f"{MARK}@example.net"})
+    asked = RequestFactory().post("/profile/email/")
+    kept = {
+        "path": asked.path,
+        "path_info": asked.path_info,
+        "META": {name: value for name, value in asked.META.items() if isinstance(value, str)},
+        "GET": "",
+        "POST": urlencode({"email": f"{MARK}@example.net"}),
+        "method": "POST",
+        "scheme": "http",
+    }
     for state in (
-        {"request": serialize_request(kept)},
+        {"request": json.dumps(kept)},
         {"state": {}, "callback": f"{__name__}.never"},
     ):
         session = long_ago(signed_in).session
-        session[STATE_SESSION_KEY] = state
+        session[KEPT_FORM] = state
         session.save()
         before = everything(tmp_path)
         assert give_password(signed_in, next="/profile/email/").status_code == 200
         assert everything(tmp_path) == before
-        assert STATE_SESSION_KEY not in signed_in.session
+        assert KEPT_FORM not in signed_in.session
 
 
 def never(*_: object) -> None:

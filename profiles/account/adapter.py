@@ -8,12 +8,10 @@ from typing import Any, ClassVar
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.auth_backends import AuthenticationBackend as AllauthBackend
-from allauth.account.internal.userkit import filter_users_by_email
 from allauth.account.models import Login
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
-from allauth.mfa.totp.internal.auth import generate_totp_secret
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.contrib import messages
@@ -32,6 +30,7 @@ from ..models import AccountEvent, User
 from ..pages import reauthentication
 from ..text import spelling
 from . import activity, details
+from .allauth_internals import filter_users_by_email, generate_totp_secret
 from .mfa import second_step
 
 logger = logging.getLogger(__name__)

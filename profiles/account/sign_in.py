@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account import views
-from allauth.account.internal.stagekit import clear_login, unstash_login
+from allauth.account.stages import LoginByCodeStage, LoginStageController
+from allauth.mfa.stages import AuthenticateStage
 from django.http import HttpRequest, HttpResponse
 
 from ..limits import attempts
@@ -15,9 +16,10 @@ from .adapter import has_ended_since
 class SignIn(views.LoginView):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         # Who is half in is led to the next step, but not once nobody can get in by it any more.
-        begun = unstash_login(request, peek=True)
-        if begun and has_ended_since(request, begun.user):
-            clear_login(request)
+        for step in (AuthenticateStage, LoginByCodeStage):
+            stage = LoginStageController.enter(request, step.key)
+            if stage and has_ended_since(request, stage.login.user):
+                stage.abort()
         response: HttpResponse = super().dispatch(request, *args, **kwargs)
         return response
 

@@ -17,9 +17,7 @@ from functools import wraps
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from allauth.account.internal.flows.login import get_authentication_records
-from allauth.account.internal.flows.reauthentication import STATE_SESSION_KEY, reauthenticate_by_password
-from allauth.mfa.webauthn.internal.auth import STATE_SESSION_KEY as PASSKEY_CHALLENGE
+from allauth.account.authentication import get_authentication_records
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -27,17 +25,18 @@ from django.urls import is_valid_path, reverse
 from django.utils.translation import gettext as _
 from django_htmx.http import HttpResponseClientRedirect
 
+from ..account.allauth_internals import KEPT_FORM, PASSKEY_CHALLENGE, reauthenticate_by_password
 from ..http.requests import UserRequest
 from ..limits import attempts
 
 if TYPE_CHECKING:
     from .base import View
 
-# What the session has of a second factor that is being set up: `profiles.account.mfa` puts it there.
+# What the session has of a second factor that is being set up: `account.mfa` puts it there.
 TOTP_SECRET = "mfa_totp_secret"  # noqa: S105 - where it is, encrypted, until a code has confirmed it
 MAILBOX_PROOF = "mfa_mailbox_proof"
 # The last one is a form that allauth kept, in a session of before this site stopped doing that.
-BEGUN = (TOTP_SECRET, MAILBOX_PROOF, PASSKEY_CHALLENGE, STATE_SESSION_KEY)
+BEGUN = (TOTP_SECRET, MAILBOX_PROOF, PASSKEY_CHALLENGE, KEPT_FORM)
 
 
 def is_due(request: UserRequest) -> bool:

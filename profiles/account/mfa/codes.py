@@ -6,13 +6,13 @@ from typing import Any
 
 from allauth.account import app_settings
 from allauth.account.adapter import get_adapter
-from allauth.account.internal.flows.code_verification import AbstractCodeVerificationProcess
 from django.core.cache import cache
 from django.http import HttpRequest
 
 from ...limits import attempts
 from ...models import User
 from ...pages import reauthentication
+from ..allauth_internals import AbstractCodeVerificationProcess
 
 
 def spend(user: User, code: str) -> bool:

@@ -12,9 +12,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from allauth.mfa.models import Authenticator
-from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
-from allauth.mfa.totp.internal.auth import TOTP
-from allauth.mfa.webauthn.internal.auth import WebAuthn
 from django.db import transaction
 from django.http import HttpRequest
 
@@ -23,6 +20,7 @@ from ...mail import notices
 from ...models import AccountEvent, User
 from ...origin import Origin
 from .. import activity, sessions
+from ..allauth_internals import TOTP, RecoveryCodes, WebAuthn
 from . import failures
 from .failures import EMAIL, PASSKEY, RECOVERY, RECOVERY_IN_KNOWN_BROWSER, TOTP_APP
 

@@ -8,12 +8,10 @@ from typing import Any, ClassVar, cast
 
 from allauth.account.forms import ConfirmLoginCodeForm
 from allauth.core import context
-from allauth.core.internal.cryptokit import compare_user_code, normalize_user_code
 from allauth.mfa import app_settings as mfa_settings
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.base.forms import AuthenticateForm
 from allauth.mfa.models import Authenticator
-from allauth.mfa.totp.internal.auth import validate_totp_code
 from allauth.mfa.webauthn.forms import AddWebAuthnForm, AuthenticateWebAuthnForm, LoginWebAuthnForm
 from django import forms
 from django.utils.translation import gettext_lazy
@@ -21,6 +19,7 @@ from django.utils.translation import gettext_lazy
 from ...limits import attempts
 from ...text.fields import NameFormField
 from ...text.free_text import FreeTextForm
+from ..allauth_internals import compare_user_code, normalize_user_code, validate_totp_code
 from . import codes, factors, failures, passkeys
 
 CODE = forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric", "spellcheck": "false"})

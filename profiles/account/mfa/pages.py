@@ -8,9 +8,7 @@ from typing import Any
 import qrcode
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.models import Authenticator
-from allauth.mfa.totp.internal.auth import generate_totp_secret
 from allauth.mfa.utils import decrypt, encrypt
-from allauth.mfa.webauthn.internal.auth import begin_registration
 from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpResponse, HttpResponseRedirect
@@ -22,6 +20,7 @@ from ...http.requests import UserRequest, origin_of
 from ...pages import reauthentication
 from ...pages.base import page
 from ...pages.reauthentication import TOTP_SECRET
+from ..allauth_internals import begin_passkey, generate_totp_secret
 from . import codes, factors, failures, forms, passkeys
 
 logger = logging.getLogger(__name__)
@@ -135,7 +134,7 @@ def passkey_add(request: UserRequest) -> HttpResponse:
         made = factors.add_passkey(owner=user, name=name, credential=credential, origin=origin_of(request))
         return _added(request, made, _("The passkey is set up: you can sign in with it."))
     with passkeys.made_for(passkeys.Purpose.ADD, user):
-        options = begin_registration(user, passwordless=False)
+        options = begin_passkey(user, passwordless=False)
     # One that can find the account by itself can also sign in without a password.
     options["publicKey"]["authenticatorSelection"]["residentKey"] = "preferred"
     shown = {"form": form, "options": options}

@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 
 from allauth.account.utils import user_pk_to_url_str
 from allauth.mfa.adapter import get_adapter
-from allauth.mfa.webauthn.internal import auth
 from django.conf import settings
 from django.core.cache import cache
 from fido2.webauthn import AuthenticationResponse, CollectedClientData, RegistrationResponse
 
 from ...models import User
+from ..allauth_internals import clear_passkey_challenge, get_passkey_challenge, set_passkey_challenge
 
 # Seconds. A browser gives people five to ten minutes by default (WebAuthn 3, section 15.1).
 LIFE = 10 * 60
@@ -35,22 +35,22 @@ class Purpose(StrEnum):
 @contextmanager
 def made_for(purpose: Purpose, user: User | None = None) -> Iterator[None]:
     """While allauth makes a challenge, if it does: the one there was is gone, and the new one is for this."""
-    auth.clear_state()
+    clear_passkey_challenge()
     yield
-    if state := auth.get_state():
-        auth.set_state({**state, "purpose": purpose, "user": user and user.pk, "begun": time.time()})
+    if state := get_passkey_challenge():
+        set_passkey_challenge({**state, "purpose": purpose, "user": user and user.pk, "begun": time.time()})
 
 
 @contextmanager
 def only_for(purpose: Purpose, user: User | None = None) -> Iterator[None]:
     """While an answer is looked at: the challenge, if it is for this. Afterwards there is none, right or wrong."""
-    state = auth.get_state()
+    state = get_passkey_challenge()
     if not state or not _serves(state, purpose, user):
-        auth.clear_state()  # and without one, allauth takes no answer
+        clear_passkey_challenge()  # and without one, allauth takes no answer
     try:
         yield
     finally:
-        auth.clear_state()
+        clear_passkey_challenge()
 
 
 def _serves(state: dict[str, Any], purpose: Purpose, user: User | None) -> bool:

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable
 from typing import Any, cast
 
-from allauth.account.internal.decorators import login_stage_required
 from allauth.account.models import Login
-from allauth.account.stages import LoginByCodeStage
+from allauth.account.stages import LoginByCodeStage, LoginStageController
+from allauth.account.utils import get_login_redirect_url
 from allauth.account.views import ConfirmLoginCodeView
 from allauth.mfa.base.views import AuthenticateView as AllauthAuthenticateView
 from allauth.mfa.stages import AuthenticateStage
@@ -19,6 +19,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
@@ -89,10 +90,14 @@ authenticate = AuthenticateView.as_view()
 
 
 @require_POST
-@login_stage_required(stage=AuthenticateStage.key, redirect_urlname="account_login")
+@never_cache
 def authenticate_by_email(request: HttpRequest) -> HttpResponse:
     """The authenticator is not at hand: a code by e-mail instead, for who has these turned on."""
-    stage = request._login_stage  # type: ignore[attr-defined]  # noqa: SLF001 - allauth hands it over like this
+    if request.user.is_authenticated:
+        return redirect(get_login_redirect_url(request))
+    stage = LoginStageController.enter(request, AuthenticateStage.key)
+    if stage is None:
+        return redirect("account_login")
     if not stage.login.user.email_codes:
         return redirect("mfa_authenticate")
     stage.login.state[BY_EMAIL] = True
