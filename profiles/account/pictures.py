@@ -1,4 +1,4 @@
-"""The picture of a user: checked by decoding it, kept as three new files without anything but pixels, and given out.
+"""The picture of a user: checked by decoding it, and kept as three new files without anything but pixels.
 
 Nothing that was uploaded is stored as it came. The decoded pixels are encoded anew, so neither metadata (where a photo
 was taken) nor anything that hides behind the picture reaches others; and the server names the type, not the uploader.
@@ -7,12 +7,10 @@ Files have random names and are never changed: another picture is another name, 
 
 from __future__ import annotations
 
-import logging
 import re
 import secrets
 import warnings
 import zipfile
-from collections.abc import Collection
 from functools import partial
 from io import BytesIO
 from pathlib import PurePosixPath
@@ -25,29 +23,22 @@ from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import InMemoryUploadedFile, UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.http import parse_etags
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from PIL import Image, ImageOps
 
-from ..api.bearer import insufficient
-from ..api.listing import UID_PATTERN
-from ..api.schemas import PICTURE_SIZES
-from ..http import errors
 from ..http.requests import UserRequest, origin_of
 from ..models import AccountEvent, User
 from ..origin import Origin
 from ..pages import reauthentication
 from ..pages.base import page
-from ..rights import VIEW_USERS
 from . import activity, colours
-
-logger = logging.getLogger(__name__)
 
 BYTES_AT_MOST = 750 * 1024
 SIDE_AT_MOST = 1024
+SIZES = ("icon", "normal", "small")
 FITS = {"small": (32, 32), "icon": (16, 16)}
 # Pillow's name of a format -> the ending of the file's name, its type, and how it is encoded.
 FORMATS = {
@@ -56,7 +47,6 @@ FORMATS = {
     "WEBP": (".webp", "image/webp", {"quality": 90}),
 }
 TYPES = {ending: content_type for ending, content_type, _ in FORMATS.values()}
-_is_uid = re.compile(UID_PATTERN).fullmatch
 # More passes over the pixels than any program makes. A few bytes each, they would keep the decoder busy for minutes.
 SCANS_AT_MOST = 100
 # A page, a program or a document in the picture's file. None of it would survive; but whoever sends that sends no
@@ -121,7 +111,7 @@ def read(data: bytes) -> tuple[str, dict[str, bytes]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             pixels = _only_pixels(image, transparency=ending != ".jpg")
-            return ending, {size: _encoded(pixels, size, ending, options) for size in PICTURE_SIZES}
+            return ending, {size: _encoded(pixels, size, ending, options) for size in SIZES}
     except Exception as error:
         raise unreadable from error
 
@@ -179,46 +169,13 @@ def change(*, owner: User, picture: tuple[str, dict[str, bytes]] | None, origin:
 def remove_files(name: str) -> None:
     """Take a picture's files away, for good."""
     if name:
-        for size in PICTURE_SIZES:
+        for size in SIZES:
             default_storage.delete(_name(name, size))
 
 
-# --- Giving out -------------------------------------------------------------------------------------------
-
-
-def seen_by(viewer: User, rights: Collection[str], uid: str) -> User | None:
-    """Whose picture the viewer may see: their own, and with the right to view users those of their company.
-
-    Without the right every other uid is refused alike, whether there is such a user or not. Raises ApiError.
-    """
-    if uid == viewer.uid:
-        return viewer
-    if not viewer.company_id:  # alone, not one of all who have no company
-        return None
-    if VIEW_USERS not in rights:
-        raise insufficient(VIEW_USERS)
-    if not _is_uid(uid):  # PostgreSQL takes no NUL, not even to look for it
-        return None
-    return User.objects.filter(company_id=viewer.company_id, uid=uid).only("picture").first()
-
-
-def answer(request: HttpRequest, *, viewer: User, rights: Collection[str], uid: str, size: str) -> HttpResponse:
-    """The picture, or 404. Raises ApiError for whoever may not see it."""
-    target = seen_by(viewer, rights, uid)
-    if target is None or not target.picture.name or size not in PICTURE_SIZES:
-        return errors.not_found()
-    path = PurePosixPath(_name(target.picture.name, size))
-    etag = f'"{path.stem}"'
-    response = HttpResponse(status=304)
-    if etag not in (known.removeprefix("W/") for known in parse_etags(request.headers.get("If-None-Match", ""))):
-        try:
-            with default_storage.open(str(path)) as file:
-                response = HttpResponse(file.read(), content_type=TYPES[path.suffix])
-        except FileNotFoundError:  # a change at this very moment, or files that were not restored
-            return errors.not_found()
-        response.headers["Content-Length"] = str(len(response.content))
-    response.headers["ETag"] = etag
-    return response
+def file_of(user: User, size: str) -> str:
+    """The name of a file of the user's picture, by which it is stored."""
+    return _name(user.picture.name or "", size)
 
 
 # --- The page ---------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from django.urls import reverse
 from oauth2_provider.settings import oauth2_settings
 
 from .. import credentials, rights
+from ..account import pictures
 from ..oauth.metadata import oauth2_scopes, url
 from . import schemas
 from .listing import NAME_AT_MOST, OFFSET_AT_MOST, SIZE_AT_MOST, SIZE_DEFAULT, UID_PATTERN
@@ -86,7 +87,7 @@ _USER = {
     "phoneNumber": "+33123456789",
     "profile": _PROFILE,
 }
-_PICTURE_PATHS = {size: f"/users/{_USER_UID}/picture/{size}" for size in schemas.PICTURE_SIZES}
+_PICTURE_PATHS = {size: f"/users/{_USER_UID}/picture/{size}" for size in pictures.SIZES}
 _RIGHTS = ["accountNetwork.users.view", "entities.systems.view"]
 # Of the right form, with a wrong checksum: it can be nobody's.
 _TOKEN = credentials.TOKEN_PREFIX + "3xAmpL3" * 7
@@ -427,7 +428,7 @@ def _parameters() -> Json:
         "pictureSize": _in_path(
             "size",
             "`normal` as it was uploaded, `small` within 32 by 32 pixels, `icon` within 16 by 16.",
-            {"type": "string", "enum": list(schemas.PICTURE_SIZES)},
+            {"type": "string", "enum": list(pictures.SIZES)},
             "normal",
         ),
     }
@@ -559,7 +560,7 @@ def _schemas() -> Json:
         },
         "Reference": _object({"uid": _ref("Uid"), "name": {"type": "string"}}),
         "Right": _explained("The rights there are.", rights.DESCRIPTIONS),
-        "Picture": _object({size: {"type": "string"} for size in schemas.PICTURE_SIZES}),
+        "Picture": _object({size: {"type": "string"} for size in pictures.SIZES}),
         "User": _object(_USER_PROPERTIES),
         "UserItem": {
             **_object(_USER_PROPERTIES, required=("uid",)),

@@ -4,10 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .. import rights
+from ..account import pictures
 from ..models import AccessProfile, Company, User
 from .listing import Listing
-
-PICTURE_SIZES = ("icon", "normal", "small")
 
 
 def _reference(row: Company | AccessProfile | None) -> dict[str, str] | None:
@@ -16,7 +15,7 @@ def _reference(row: Company | AccessProfile | None) -> dict[str, str] | None:
 
 def _picture(user: User) -> dict[str, str] | None:
     """Paths below /api/v1."""
-    return {size: f"/users/{user.uid}/picture/{size}" for size in PICTURE_SIZES} if user.picture else None
+    return {size: f"/users/{user.uid}/picture/{size}" for size in pictures.SIZES} if user.picture else None
 
 
 USER: Mapping[str, Callable[[User], object]] = {

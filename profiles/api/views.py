@@ -8,16 +8,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import translation
 
-from profiles.account import session_store
-
-from ..account import pictures
+from ..account import session_store
 from ..http.errors import CompactJsonResponse
 from ..models import AccessProfile, User
 from ..oauth.metadata import CACHEABLE
 from ..rights import VIEW_USERS
 from . import docs as documentation
 from . import openapi as specification
-from . import schemas
+from . import pictures, schemas
 from .bearer import METHODS, ApiError, ApiRequest, bearer, public
 
 # No middleware sets a language for the API, so a thread has that of the page which it answered before.

@@ -1,0 +1,58 @@
+"""A user's picture as the API gives it out: to whom, and with which ETag.
+
+A picture's files are never changed (see `account.pictures`), so the ETag is the name of the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from pathlib import PurePosixPath
+
+from django.core.files.storage import default_storage
+from django.http import HttpRequest, HttpResponse
+from django.utils.http import parse_etags
+
+from ..account import pictures
+from ..http import errors
+from ..models import User
+from ..rights import VIEW_USERS
+from .bearer import insufficient
+from .listing import UID_PATTERN
+
+_is_uid = re.compile(UID_PATTERN).fullmatch
+
+
+def seen_by(viewer: User, rights: Collection[str], uid: str) -> User | None:
+    """Whose picture the viewer may see: their own, and with the right to view users those of their company.
+
+    Without the right every other uid is refused alike, whether there is such a user or not. Raises ApiError.
+    """
+    if uid == viewer.uid:
+        return viewer
+    if not viewer.company_id:  # alone, not one of all who have no company
+        return None
+    if VIEW_USERS not in rights:
+        raise insufficient(VIEW_USERS)
+    if not _is_uid(uid):  # PostgreSQL takes no NUL, not even to look for it
+        return None
+    return User.objects.filter(company_id=viewer.company_id, uid=uid).only("picture").first()
+
+
+def answer(request: HttpRequest, *, viewer: User, rights: Collection[str], uid: str, size: str) -> HttpResponse:
+    """The picture, or 404. Raises ApiError for whoever may not see it."""
+    target = seen_by(viewer, rights, uid)
+    if target is None or not target.picture.name or size not in pictures.SIZES:
+        return errors.not_found()
+    path = PurePosixPath(pictures.file_of(target, size))
+    etag = f'"{path.stem}"'
+    response = HttpResponse(status=304)
+    if etag not in (known.removeprefix("W/") for known in parse_etags(request.headers.get("If-None-Match", ""))):
+        try:
+            with default_storage.open(str(path)) as file:
+                response = HttpResponse(file.read(), content_type=pictures.TYPES[path.suffix])
+        except FileNotFoundError:  # a change at this very moment, or files that were not restored
+            return errors.not_found()
+        response.headers["Content-Length"] = str(len(response.content))
+    response.headers["ETag"] = etag
+    return response
