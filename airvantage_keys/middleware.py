@@ -129,9 +129,9 @@ def user_preferences(get_response: GetResponse) -> GetResponse:
         user = request.user
         if not user.is_authenticated:
             return get_response(request)
-        if language := details.language_of(user):
-            translation.activate(language)
-            request.LANGUAGE_CODE = language
+        language = user.language_read(otherwise=translation.get_language())
+        translation.activate(language)
+        request.LANGUAGE_CODE = language
         zone = UTC if request.path_info.startswith(reverse("admin:index")) else details.zone_of(user)
         with timezone.override(zone):
             return get_response(request)

@@ -122,3 +122,11 @@ def test_the_choices_are_places_and_each_is_one():
     assert len(names) == len(set(names))
     assert max(map(len, names)) <= 64
     assert [code for code, _ in settings.LANGUAGES] == ["en", "fr"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "otherwise", "read"),
+    [("fr", "en", "fr"), ("", "fr", "fr"), ("", None, "en"), ("xx", "fr", "fr"), ("xx", None, "en")],
+)
+def test_who_chose_no_language_of_the_site_reads_that_of_the_page_or_the_sites(chosen, otherwise, read):
+    assert User(language=chosen).language_read(otherwise=otherwise) == read

@@ -29,7 +29,7 @@ from ..mail import invitations, notices
 from ..models import AccountEvent, User
 from ..pages import reauthentication
 from ..text import spelling
-from . import activity, details
+from . import activity
 from .allauth_internals import filter_users_by_email, generate_totp_secret
 from .mfa import second_step
 
@@ -139,7 +139,8 @@ class AccountAdapter(DefaultAccountAdapter):
         Other mails go to who has proven the password, and they are told when theirs cannot be sent.
         """
         owner = User.objects.filter(email=email).first()
-        with translation.override((owner and details.language_of(owner)) or translation.get_language()):
+        of_page = translation.get_language()
+        with translation.override(owner.language_read(otherwise=of_page) if owner else of_page):
             if template_prefix != SENT_LATER:
                 super().send_mail(template_prefix, email, context)
                 return

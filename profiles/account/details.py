@@ -40,11 +40,6 @@ CONTINENTS = {
 }
 
 
-def language_of(user: User) -> str:
-    """The language that the user chose, or "" for whatever their browser asks for."""
-    return user.language if user.language in dict(settings.LANGUAGES) else ""
-
-
 def zone_of(user: User) -> tzinfo:
     """The time zone in which this user's pages tell the time: UTC until they choose another."""
     try:
@@ -120,7 +115,8 @@ def edit(request: UserRequest) -> HttpResponse:
                 origin = origin_of(request)
                 changes.record_changes(before=before, owner=owner, fields=form.changed_data, origin=origin)
         # In the language of the page that will say it.
-        with translation.override(language_of(owner) or translation.get_language_from_request(request)):
+        language = owner.language_read(otherwise=translation.get_language_from_request(request))
+        with translation.override(language):
             messages.success(request, _("Your profile was saved."))
         return redirect("profile")
     context = {"form": form, "company": owner.company}

@@ -41,7 +41,7 @@ def send(user: User) -> None:
         "until": timezone.now() + timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT),
         "reset_link": f"{settings.BASE_URL}{reverse('account_reset_password')}",
     }
-    with translation.override(user.mail_language):
+    with translation.override(user.language_read()):
         mail(user.email, _("Your account at AirVantage Keys"), "invitation", context)
     logger.info("invitation sent: user=%s", user.uid)
 

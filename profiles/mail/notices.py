@@ -218,7 +218,7 @@ def mail_owner(event: KeyEvent | AccountEvent, *, address: str = "") -> None:
     if event.action not in WORDS or owner is None or not (owner.is_active or address):
         return
     # The address and the language are those on file now, whatever else this request does to them.
-    write = partial(_notice, address or owner.email, owner.mail_language, event)
+    write = partial(_notice, address or owner.email, owner.language_read(), event)
     transaction.on_commit(partial(_post, f"{event.kind} event {event.pk}", write), robust=True)
 
 

@@ -250,10 +250,14 @@ class User(AbstractBaseUser, PermissionsMixin, Named):
         profile = self.access_profile
         return rights.ALL_RIGHTS.intersection(profile.rights) if profile else frozenset()
 
-    @property
-    def mail_language(self) -> str:
-        """The language of mails to this user: the one they chose, else the site's."""
-        return self.language if self.language in dict(settings.LANGUAGES) else settings.LANGUAGE_CODE
+    def language_read(self, *, otherwise: str | None = None) -> str:
+        """The language in which this user reads pages and mails: the one they chose, if the site has it.
+
+        Who has chosen none reads `otherwise`, which is what their browser asks for where there is a page; where there
+        is none, the language of the site.
+        """
+        chosen = self.language if self.language in dict(settings.LANGUAGES) else ""
+        return chosen or otherwise or settings.LANGUAGE_CODE
 
     @property
     def pending_email(self) -> str:
