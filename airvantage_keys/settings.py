@@ -178,8 +178,8 @@ LOGIN_REDIRECT_URL = "profile"
 LOGOUT_REDIRECT_URL = "account_login"
 
 ACCOUNT_FORMS = {
-    "login": "profiles.account.addresses.LoginForm",
-    "reset_password": "profiles.account.addresses.ResetPasswordForm",
+    "login": "profiles.account.email_forms.LoginForm",
+    "reset_password": "profiles.account.email_forms.ResetPasswordForm",
     "confirm_login_code": "profiles.account.mfa.forms.EmailCodeForm",
     "change_password": "profiles.account.passwords.ChangeForm",
     "set_password": "profiles.account.passwords.ChangeForm",

@@ -36,17 +36,17 @@ def record(
     owner: User,
     origin: Origin,
     detail: str = "",
-    address: str = "",
+    email: str = "",
     mailed: bool = True,
 ) -> None:
     """Note what was done to the account of `owner`, and mail the owner if it is one of `notices.WORDS`.
 
-    `address` is the e-mail address on file before the change, if the change is of that. `detail` says which method,
-    which browser, which address: one line, in no language, and never a secret or a code.
+    `email` is the address on file before the change, if the change is of that. `detail` says which method, which
+    browser, which e-mail address: one line, in no language, and never a secret or a code.
     """
     event = _record(action, owner=owner, uid=owner.uid, origin=origin, detail=detail)
     if mailed:
-        notices.mail_owner(event, address=address)
+        notices.mail_owner(event, email=email)
 
 
 def record_about(action: AccountEvent.Action, *, uid: str, origin: Origin, detail: str) -> None:

@@ -50,7 +50,7 @@ class AuthenticationBackend(AllauthBackend):
         return user if user and self.user_can_authenticate(user) else None
 
     def _mitigate_timing_attack(self, password: str) -> None:
-        """For an address without an account: as long as checking takes, which is twice for some forms of a password."""
+        """For an e-mail address nobody has: as long as checking takes, which is twice for some passwords."""
         User().check_password(password)
 
 
@@ -100,7 +100,7 @@ class AccountAdapter(DefaultAccountAdapter):
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         """Count it before the password is looked at, for accounts that nobody has in the same way. Raises TooMany."""
         email = spelling.address(str(credentials.get("email", "")))
-        # As the password will be looked for, so that all addresses of an account are one account here.
+        # As the password will be looked for, so that all e-mail addresses of an account are one account here.
         owners = filter_users_by_email(email, prefer_verified=True, for_login=True)
         self._owner: User | None = min(owners, key=lambda user: user.pk, default=None)
         account = f"user:{self._owner.pk}" if self._owner else f"email:{email}"
@@ -133,7 +133,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return False
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """In the language of whoever has the address, else in that of the page.
+        """In the language of whoever has the e-mail address, else in that of the page.
 
         A link that sets a password leaves later: neither the time nor an error may tell whether there is an account.
         Other mails go to who has proven the password, and they are told when theirs cannot be sent.
@@ -158,7 +158,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return client_address(request) or UNKNOWN_ADDRESS
 
     def is_safe_url(self, url: str) -> bool:
-        """Where to go after signing in, as the visitor asks; what is no address at all (`http://[`) is not safe."""
+        """Where to go after signing in, as the visitor asks; what is no URL at all (`http://[`) is not safe."""
         try:
             safe: bool = super().is_safe_url(url)
         except ValueError:

@@ -33,14 +33,12 @@ def record_deleted(*, owner: User, origin: Origin) -> None:
 
 
 def record_changes(*, before: User, owner: User, fields: Collection[str], origin: Origin, is_told: bool = True) -> None:
-    """What was changed of these fields. `is_told`: whether a changed address is mailed about it."""
+    """What was changed of these fields. `is_told`: whether a change of the e-mail address is mailed to the old one."""
     changed = [name for name in fields if getattr(before, name) != getattr(owner, name)]
     if "email" in changed:
-        address = before.email if is_told else ""
+        email = before.email if is_told else ""
         detail = _arrow(before.email, owner.email)
-        activity.record(
-            Action.EMAIL_CHANGED, owner=owner, origin=origin, detail=detail, address=address, mailed=is_told
-        )
+        activity.record(Action.EMAIL_CHANGED, owner=owner, origin=origin, detail=detail, email=email, mailed=is_told)
     if "name" in changed:
         _record(Action.NAME_CHANGED, owner, origin, _arrow(before.name, owner.name))
     if "company" in changed:

@@ -39,15 +39,15 @@ from . import activity, sessions
 logger = logging.getLogger(__name__)
 
 Action = AccountEvent.Action
-ADDRESS_LENGTH = 254
+EMAIL_LENGTH = 254
 
 
 class LinkDead(Exception):
     """There is no change that waits for this link."""
 
 
-class AddressTaken(Exception):
-    """Somebody else has the address now."""
+class EmailTaken(Exception):
+    """Somebody else has the e-mail address now."""
 
 
 @sensitive_variables("link")
@@ -66,11 +66,9 @@ def ask(*, owner: User, email: str, origin: Origin) -> None:
         link_digest=credentials.digest(link),
         state_digest=EmailChange.digest_of_state(owner),
     )
-    address = f"{settings.BASE_URL}{reverse('email-confirm', args=[link])}"
+    url = f"{settings.BASE_URL}{reverse('email-confirm', args=[link])}"
     # Nothing in it that the owner wrote: this goes to whatever address they name, in our name.
-    invitations.mail(
-        email, _("Confirm your new e-mail address"), "email_change", {"link": address, "until": change.until}
-    )
+    invitations.mail(email, _("Confirm your new e-mail address"), "email_change", {"link": url, "until": change.until})
     with transaction.atomic():
         EmailChange.objects.update_or_create(
             user=owner,
@@ -102,7 +100,7 @@ def waiting(link: str) -> EmailChange:
 
 
 def confirm(*, link: str, address: str | None, agent: str) -> None:
-    """Change the address, as the link says. Raises LinkDead or AddressTaken."""
+    """Change the e-mail address, as the link says; the request came from `address`. Raises LinkDead or EmailTaken."""
     with transaction.atomic():
         change = waiting(link)
         owner, before = change.user, change.user.email
@@ -111,9 +109,9 @@ def confirm(*, link: str, address: str | None, agent: str) -> None:
             with transaction.atomic():
                 owner.save(update_fields=["email"])
         except IntegrityError:
-            raise AddressTaken from None
+            raise EmailTaken from None
         change.delete()
-        invitations.forget_other_addresses(owner)
+        invitations.forget_former_emails(owner)
         sessions.end_all(owner, but=None)
         activity.record(
             Action.EMAIL_CHANGED,
@@ -121,7 +119,7 @@ def confirm(*, link: str, address: str | None, agent: str) -> None:
             # Whoever follows the link need not be signed in: it stands for the owner.
             origin=Origin(actor=owner, via=Event.Via.PAGE, address=address, user_agent=agent),
             detail=f"{before} → {owner.email}",
-            address=before,
+            email=before,
         )
 
 
@@ -131,7 +129,7 @@ def confirm(*, link: str, address: str | None, agent: str) -> None:
 class EmailForm(FreeTextForm, forms.Form):
     email = AddressFormField(
         label=gettext_lazy("New e-mail address"),
-        max_length=ADDRESS_LENGTH,
+        max_length=EMAIL_LENGTH,
         error_messages={
             "required": gettext_lazy("Enter your new e-mail address."),
             "invalid": gettext_lazy("Enter an e-mail address, such as name@example.com."),
@@ -192,7 +190,7 @@ def follow(request: HttpRequest, link: str) -> HttpResponse:
         confirm(link=link, address=client_address(request), agent=user_agent(request))
     except LinkDead:
         return render(request, template, {"dead": True}, status=410)
-    except AddressTaken:
+    except EmailTaken:
         return render(request, template, {"taken": True}, status=409)
     # Whoever is signed in here: the way on is to sign in with the new address.
     logout(request)

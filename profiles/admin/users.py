@@ -314,7 +314,7 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
         is_told = not invitations.is_open(obj)
         changes.record_changes(before=before, owner=obj, fields=fields, origin=origin, is_told=is_told)
         if "email" in fields:
-            invitations.forget_other_addresses(obj)
+            invitations.forget_former_emails(obj)
             if invitations.is_open(obj):
                 self._invite_after_commit(request, obj)
         if "email" in fields or ("is_active" in fields and not obj.is_active):

@@ -52,17 +52,17 @@ def password_link(uid: str, token: str) -> str:
     return f"{settings.BASE_URL}{path}"
 
 
-def forget_other_addresses(user: User) -> None:
-    """Take away the addresses that the user had before, by which they could still sign in or reset the password."""
+def forget_former_emails(user: User) -> None:
+    """Take away the user's former e-mail addresses, by which they could still sign in or reset the password."""
     EmailAddress.objects.filter(user=user).exclude(email=user.email).delete()
 
 
-def mail(address: str, subject: str, template: str, context: dict[str, object]) -> None:
+def mail(email: str, subject: str, template: str, context: dict[str, object]) -> None:
     """Send a mail now, and wait until the server has taken it. Raises MailFailed."""
     with timezone.override(UTC):  # whatever the zone of the page on which this happens
         body = render_to_string(f"mail/{template}.txt", {**context, "base_url": settings.BASE_URL})
     try:
-        EmailMessage(subject, body, to=[address], headers={"Auto-Submitted": "auto-generated"}).send()
-    except (OSError, ValueError) as error:  # smtplib's are OSErrors; ValueError: an address no server could take
+        EmailMessage(subject, body, to=[email], headers={"Auto-Submitted": "auto-generated"}).send()
+    except (OSError, ValueError) as error:  # smtplib's are OSErrors; ValueError: an e-mail address no server could take
         logger.exception("could not send the mail %r", template)
         raise MailFailed from error

@@ -206,19 +206,19 @@ WORDS: dict[str, Words] = {
 }
 
 
-def mail_owner(event: KeyEvent | AccountEvent, *, address: str = "") -> None:
+def mail_owner(event: KeyEvent | AccountEvent, *, email: str = "") -> None:
     """Mail the owner about this event once it is committed, if it is one of `WORDS`.
 
-    To `address`, if that is given: the one on file before the change, when it is the address that changes.
+    To `email`, if that is given: the address on file before the change, when it is that which changes.
     Not an owner who is inactive: they can not sign in to do anything about it, their key was refused already, and who
     reads the mailbox of somebody who has left is not known. But of a changed address all are told: nobody takes an
     account over in silence by making it inactive first.
     """
     owner = event.owner
-    if event.action not in WORDS or owner is None or not (owner.is_active or address):
+    if event.action not in WORDS or owner is None or not (owner.is_active or email):
         return
-    # The address and the language are those on file now, whatever else this request does to them.
-    write = partial(_notice, address or owner.email, owner.language_read(), event)
+    # E-mail address and language are those on file now, whatever else this request does to them.
+    write = partial(_notice, email or owner.email, owner.language_read(), event)
     transaction.on_commit(partial(_post, f"{event.kind} event {event.pk}", write), robust=True)
 
 
@@ -251,13 +251,13 @@ def _send(about: str, write: Callable[[], EmailMessage]) -> None:
         logger.debug("mail about %s sent", about)
 
 
-def _notice(address: str, language: str, event: KeyEvent | AccountEvent) -> EmailMessage:
+def _notice(email: str, language: str, event: KeyEvent | AccountEvent) -> EmailMessage:
     with translation.override(language):
         context = _context(event)
         return EmailMultiAlternatives(
             str(WORDS[event.action].subject),
             render_to_string("mail/notice.txt", context),
-            to=[address],
+            to=[email],
             alternatives=[(render_to_string("mail/notice.html", context), "text/html")],
             headers={
                 # Nobody's out-of-office answers a machine (RFC 3834); and a mail can be traced to its event.
