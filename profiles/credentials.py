@@ -29,7 +29,7 @@ TOKEN_PATTERN = TOKEN_PREFIX + r"[0-9A-Za-z]{49}"
 
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _PAIRS = [first + second for first in _BASE62 for second in _BASE62]
-_BODY, _CHECKSUM = 43, 6  # 62**43 > 2**256 and 62**6 > 2**32
+_BODY, _CRC = 43, 6  # 62**43 > 2**256 and 62**6 > 2**32
 
 _is_client_id = re.compile(CLIENT_ID_PATTERN).fullmatch
 _is_secret = re.compile(SECRET_PATTERN).fullmatch
@@ -55,24 +55,24 @@ def is_client_id(text: str) -> bool:
 
 
 def is_secret(text: str) -> bool:
-    """Whether this can be a secret at all: its form and its checksum are right."""
-    return _is_secret(text) is not None and _checksum_holds(text)
+    """Whether this can be a secret at all: its form and its CRC are right."""
+    return _is_secret(text) is not None and _crc_holds(text)
 
 
 def is_token(text: str) -> bool:
-    """Whether this can be an access token at all: its form and its checksum are right."""
-    return _is_token(text) is not None and _checksum_holds(text)
+    """Whether this can be an access token at all: its form and its CRC are right."""
+    return _is_token(text) is not None and _crc_holds(text)
 
 
 def holds_credential(text: str) -> bool:
     """Whether a secret or a token stands in this text.
 
     By its form alone, because one letter that was mistyped makes it no less readable. In pieces too, as a mail program
-    or a terminal breaks a long line; then the checksum tells it from letters that only happen to stand so.
+    or a terminal breaks a long line; then the CRC tells it from letters that only happen to stand so.
     """
     if _in_text.search(text):
         return True
-    return any(_checksum_holds(found[1]) for found in _in_row.finditer(re.sub("[^0-9A-Za-z_]", "", text)))
+    return any(_crc_holds(found[1]) for found in _in_row.finditer(re.sub("[^0-9A-Za-z_]", "", text)))
 
 
 def masked(text: str) -> str:
@@ -94,21 +94,21 @@ def stored_secret(secret: str) -> str:
 
 
 def hint(secret: str) -> str:
-    """The last four characters, by which an owner can tell two secrets apart. They are of the checksum only."""
+    """The last four characters, by which an owner can tell two secrets apart. They are of the CRC only."""
     return secret[-4:]
 
 
 def _new(prefix: str) -> str:
     text = prefix + _base62(secrets.randbits(256), _BODY)
-    return text + _checksum(text)
+    return text + _crc(text)
 
 
-def _checksum(text: str) -> str:
-    return _base62(crc32(text.encode()), _CHECKSUM)
+def _crc(text: str) -> str:
+    return _base62(crc32(text.encode()), _CRC)
 
 
-def _checksum_holds(text: str) -> bool:
-    return _checksum(text[:-_CHECKSUM]) == text[-_CHECKSUM:]
+def _crc_holds(text: str) -> bool:
+    return _crc(text[:-_CRC]) == text[-_CRC:]
 
 
 def _base62(number: int, length: int) -> str:

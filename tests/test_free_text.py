@@ -25,18 +25,18 @@ ADMIN = "/admin/profiles"
 SAID = "holds a secret key or an access token"
 
 
-def wrong_checksum(text: str) -> str:
+def wrong_crc(text: str) -> str:
     return text[:-1] + ("a" if text[-1] != "a" else "b")
 
 
 def made_of(prefix: str) -> str:
     """The same in each process of a run, which names its tests by it."""
     text = prefix + "k7Q" * 14 + "x"
-    return text + credentials._checksum(text)
+    return text + credentials._crc(text)
 
 
 SECRET, TOKEN = made_of(credentials.SECRET_PREFIX), made_of(credentials.TOKEN_PREFIX)
-TEXTS = [SECRET, TOKEN, f"Lost: {SECRET}, sorry", wrong_checksum(SECRET), f"x{TOKEN}y", f"{SECRET[:30]} {SECRET[30:]}"]
+TEXTS = [SECRET, TOKEN, f"Lost: {SECRET}, sorry", wrong_crc(SECRET), f"x{TOKEN}y", f"{SECRET[:30]} {SECRET[30:]}"]
 
 
 @pytest.mark.parametrize("text", [*TEXTS, f"{SECRET[:20]}\n{SECRET[20:]}", f"{SECRET[:9]}\u200b{SECRET[9:]}"])

@@ -165,7 +165,7 @@ def test_what_names_no_client_counts_for_its_address_alone(what):  # security 76
 @pytest.mark.parametrize(
     "secret",
     [SECRET, SECRET[:-1], "guess", "avs_" + "0" * 49],
-    ids=["wrong", "cut off", "a word", "with a wrong checksum"],
+    ids=["wrong", "cut off", "a word", "with a wrong CRC"],
 )
 def test_a_wrong_or_malformed_secret_counts_for_its_client(secret):
     statuses = [post(TOKEN, [GRANT], basic(ID, secret), REMOTE_ADDR=f"203.0.113.{n}").status_code for n in range(4)]

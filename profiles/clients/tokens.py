@@ -115,14 +115,14 @@ def issue(*, client_id: str, secret: str, scope: str) -> IssuedToken | None:
     which, and neither can whoever asks (RFC 6749 section 5.2, `invalid_client`). `scope` must have been allowed.
     """
     token = credentials.new_token()
-    checksum = credentials.digest(token)
+    digest = credentials.digest(token)
     expires_in: int = oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS
     now = timezone.now()
     expires = now + timedelta(seconds=expires_in)
     created_value, expires_value = _value(now), _value(expires)
     row = _fetch_one(
         _ISSUE,
-        checksum,
+        digest,
         scope,
         expires_value,
         created_value,
@@ -135,7 +135,7 @@ def issue(*, client_id: str, secret: str, scope: str) -> IssuedToken | None:
     pk, key_id, user_id, key_version = row
     fields = {
         "id": pk,
-        "token_checksum": checksum,
+        "token_checksum": digest,
         "application_id": key_id,
         "user_id": user_id,
         "key_version": key_version,
