@@ -14,7 +14,7 @@ from django.utils import timezone
 from profiles import credentials
 from profiles.api.bearer import ApiRequest, bearer
 from profiles.clients import lifecycle, tokens
-from profiles.http.errors import CompactJsonResponse
+from profiles.http.responses import ApiJsonResponse
 from profiles.models import AccessProfile, AccessToken, KeyEvent, OAuthApplication, User
 from profiles.origin import Origin
 
@@ -199,9 +199,9 @@ def test_the_request_is_the_owners_and_marked(token, user):  # security 49
     seen: list[ApiRequest] = []
 
     @bearer()
-    def view(request: ApiRequest) -> CompactJsonResponse:
+    def view(request: ApiRequest) -> ApiJsonResponse:
         seen.append(request)
-        return CompactJsonResponse({})
+        return ApiJsonResponse({})
 
     view(RequestFactory().get("/", headers={"Authorization": f"Bearer {token}"}))
     assert seen[0].user == user

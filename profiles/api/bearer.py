@@ -16,8 +16,8 @@ from django.http import HttpRequest, HttpResponse
 from ..clients import tokens
 from ..http.errors import api_error
 from ..http.requests import client_address, user_agent
+from ..http.urls import absolute_url
 from ..models import User
-from ..oauth.metadata import url
 
 logger = logging.getLogger(__name__)
 
@@ -205,5 +205,5 @@ def _challenge(**parameters: str) -> dict[str, str]:
 
     The values are ours, in ASCII and without quotes or backslashes, so that they need no escaping.
     """
-    shown = {"realm": REALM, **parameters, "resource_metadata": url("oauth-resource-metadata")}
+    shown = {"realm": REALM, **parameters, "resource_metadata": absolute_url("oauth-resource-metadata")}
     return {"WWW-Authenticate": "Bearer " + ", ".join(f'{name}="{value}"' for name, value in shown.items())}

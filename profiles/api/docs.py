@@ -13,7 +13,7 @@ from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from .. import credentials, rights
-from ..oauth.metadata import url
+from ..http.urls import absolute_url
 from . import openapi
 from .openapi import Json
 
@@ -88,10 +88,10 @@ def curl_example() -> str:
     return f"""\
 TOKEN=$(curl --silent --user "$CLIENT_ID:$CLIENT_SECRET" \\
   --data grant_type=client_credentials \\
-  {url("oauth-token")} | jq --raw-output .access_token)
+  {absolute_url("oauth-token")} | jq --raw-output .access_token)
 
 curl --header "Authorization: Bearer $TOKEN" \\
-  {url("api-users-current")}"""
+  {absolute_url("api-users-current")}"""
 
 
 def python_example() -> str:
@@ -101,7 +101,7 @@ import os
 import requests
 
 answer = requests.post(
-    "{url("oauth-token")}",
+    "{absolute_url("oauth-token")}",
     auth=(os.environ["CLIENT_ID"], os.environ["CLIENT_SECRET"]),
     data={{"grant_type": "client_credentials"}},
     timeout=10,
@@ -110,7 +110,7 @@ answer.raise_for_status()
 token = answer.json()["access_token"]
 
 me = requests.get(
-    "{url("api-users-current")}",
+    "{absolute_url("api-users-current")}",
     headers={{"Authorization": f"Bearer {{token}}"}},
     timeout=10,
 )

@@ -15,7 +15,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.expressions import OrderBy
 from django.http import HttpResponse
 
-from ..http.errors import CompactJsonResponse
+from ..http.responses import ApiJsonResponse
 from ..text import spelling
 from ..text.fields import ByCodePoint
 from .bearer import ApiError
@@ -52,7 +52,7 @@ class Listing(Generic[M]):
         rows = _filtered(rows, parameters)
         page = rows.order_by(*order, "id")[offset : offset + size]
         items = [{name: read(row) for name, read in fields.items()} for row in page]
-        return CompactJsonResponse(
+        return ApiJsonResponse(
             {
                 "items": items,
                 "count": _count(rows, offset=offset, size=size, found=len(items)),

@@ -20,7 +20,8 @@ from oauth2_provider.settings import oauth2_settings
 
 from .. import credentials, rights
 from ..account import pictures
-from ..oauth.metadata import oauth2_scopes, url
+from ..http.urls import absolute_url
+from ..oauth.metadata import oauth2_scopes
 from . import schemas
 from .listing import NAME_AT_MOST, OFFSET_AT_MOST, SIZE_AT_MOST, SIZE_DEFAULT, UID_PATTERN
 
@@ -89,7 +90,7 @@ _USER = {
 }
 _PICTURE_PATHS = {size: f"/users/{_USER_UID}/picture/{size}" for size in pictures.SIZES}
 _RIGHTS = ["accountNetwork.users.view", "entities.systems.view"]
-# Of the right form, with a wrong checksum: it can be nobody's.
+# Of the right form, with a wrong CRC: it can be nobody's.
 _TOKEN = credentials.TOKEN_PREFIX + "3xAmpL3" * 7
 _CLIENT_ID = "d2f1c0b9a8e74d6c95b3a1f0e8d7c6b5"
 
@@ -111,7 +112,7 @@ def document() -> Json:
             ),
         },
         "servers": [{"url": settings.BASE_URL}],
-        "externalDocs": {"url": url("api-docs"), "description": "The same as a page"},
+        "externalDocs": {"url": absolute_url("api-docs"), "description": "The same as a page"},
         "tags": [
             {"name": "OAuth 2.0", "description": "Get, end and inspect access tokens."},
             {"name": "Users", "description": "Who you are, what you may do, and who else is in your company."},
@@ -384,7 +385,7 @@ def _security_schemes() -> Json:
                 "An access token, in the header Authorization only. A right is needed as an effective right: the "
                 f"scope is `{rights.INHERIT}` or names it, and the owner's access profile allows it now."
             ),
-            "flows": {"clientCredentials": {"tokenUrl": url("oauth-token"), "scopes": oauth2_scopes()}},
+            "flows": {"clientCredentials": {"tokenUrl": absolute_url("oauth-token"), "scopes": oauth2_scopes()}},
         },
         "client": {
             "type": "http",

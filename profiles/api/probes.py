@@ -4,7 +4,7 @@ from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse
 
 from ..http import errors
-from ..http.errors import CompactJsonResponse
+from ..http.responses import ApiJsonResponse
 
 # Whether it is read-only. A look, not a write: a probe must not wait for a lock. SQLite cannot tell without a write.
 _CHECK = {"postgresql": "SELECT current_setting('transaction_read_only')::boolean", "sqlite": "SELECT 0"}
@@ -13,7 +13,7 @@ NO_STORE = {"Cache-Control": "no-store"}
 
 def livez(request: HttpRequest) -> HttpResponse:
     """200 as long as the process answers at all."""
-    return CompactJsonResponse({"status": "ok"}, headers=NO_STORE)
+    return ApiJsonResponse({"status": "ok"}, headers=NO_STORE)
 
 
 def readyz(request: HttpRequest) -> HttpResponse:
@@ -26,4 +26,4 @@ def readyz(request: HttpRequest) -> HttpResponse:
         return errors.unavailable()
     if read_only:
         return errors.unavailable()
-    return CompactJsonResponse({"status": "ok"}, headers=NO_STORE)
+    return ApiJsonResponse({"status": "ok"}, headers=NO_STORE)

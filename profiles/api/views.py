@@ -9,9 +9,8 @@ from django.shortcuts import render
 from django.utils import translation
 
 from ..account import session_store
-from ..http.errors import CompactJsonResponse
+from ..http.responses import CACHEABLE, ApiJsonResponse
 from ..models import AccessProfile, User
-from ..oauth.metadata import CACHEABLE
 from ..rights import VIEW_USERS
 from . import docs as documentation
 from . import openapi as specification
@@ -25,13 +24,13 @@ in_english = partial(translation.override, "en")
 @bearer()
 def users_current(request: ApiRequest) -> HttpResponse:
     """The owner of the key."""
-    return CompactJsonResponse(schemas.user(request.user))
+    return ApiJsonResponse(schemas.user(request.user))
 
 
 @bearer()
 def users_rights(request: ApiRequest) -> HttpResponse:
     """What this very token may do now."""
-    return CompactJsonResponse(sorted(request.auth.rights))
+    return ApiJsonResponse(sorted(request.auth.rights))
 
 
 @bearer(right=VIEW_USERS)
@@ -95,7 +94,7 @@ def profiles(request: ApiRequest) -> HttpResponse:
 def openapi(request: HttpRequest) -> HttpResponse:
     """The description of all this for programs."""
     with in_english():
-        return CompactJsonResponse(specification.document(), headers=CACHEABLE)
+        return ApiJsonResponse(specification.document(), headers=CACHEABLE)
 
 
 @public

@@ -6,32 +6,23 @@
 Both have a string `error`, which is what clients look at.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpResponse
+
+from .responses import ApiJsonResponse
 
 # Seconds after which to ask again when the database is away: it is most often started again or failed over.
 RETRY_AFTER = 5
 _READ_ONLY = "25006"  # PostgreSQL's read_only_sql_transaction, which its driver counts among internal errors
 
 
-class CompactJsonResponse(HttpResponse):
-    """JSON without blanks: some clients cut the token out of the raw text."""
-
-    def __init__(self, data: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
-        content = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
-        super().__init__(content, status=status, content_type="application/json", headers=dict(headers or {}))
-        # Django's CommonMiddleware, which is not on the way of the API, would set it: else the server sends chunks.
-        self.headers["Content-Length"] = str(len(self.content))
-
-
 def oauth_error(
     error: str, description: str, *, status: int = 400, headers: Mapping[str, str] | None = None
 ) -> HttpResponse:
     """An error of an OAuth endpoint. `description` is ASCII without quotes or backslashes (RFC 6749 section 5.2)."""
-    return CompactJsonResponse(
+    return ApiJsonResponse(
         {"error": error, "error_description": description},
         status=status,
         headers={"Cache-Control": "no-store", "Pragma": "no-cache", **(headers or {})},
@@ -47,7 +38,7 @@ def api_error(
     headers: Mapping[str, str] | None = None,
 ) -> HttpResponse:
     """An error of the API. `code` is dotted; `parameters` are the values it speaks of."""
-    return CompactJsonResponse(
+    return ApiJsonResponse(
         {"error": code, "errorParameters": list(parameters), "error_description": description},
         status=status,
         headers={"Cache-Control": "no-store", **(headers or {})},

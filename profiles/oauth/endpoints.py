@@ -18,8 +18,9 @@ from oauth2_provider.signals import app_authorized
 
 from .. import rights
 from ..clients import tokens
-from ..http.errors import CompactJsonResponse, oauth_error
+from ..http.errors import oauth_error
 from ..http.requests import client_address, user_agent
+from ..http.responses import ApiJsonResponse
 from ..limits import client_failures
 from .client_authentication import (
     CHALLENGE,
@@ -92,7 +93,7 @@ def token(request: HttpRequest, form: Form) -> HttpResponse:
     logger.info("token issued: client_id=%s address=%s", client.client_id, address or "-")
     if app_authorized.has_listeners(token):
         app_authorized.send(sender=token, request=request, token=issued.row)
-    return CompactJsonResponse(
+    return ApiJsonResponse(
         {
             "access_token": issued.token,
             "token_type": "Bearer",
@@ -108,7 +109,7 @@ def revoke(request: HttpRequest, form: Form) -> HttpResponse:
     """End one of the client's own tokens. What it does not own is none of its business: 200 as well (RFC 7009)."""
     key = _authenticated_key(request, form)
     tokens.revoke(_required_token(form), key_id=key.id)
-    return CompactJsonResponse({}, headers=NO_STORE)
+    return ApiJsonResponse({}, headers=NO_STORE)
 
 
 @endpoint
@@ -117,10 +118,10 @@ def introspect(request: HttpRequest, form: Form) -> HttpResponse:
     key = _authenticated_key(request, form)
     found = tokens.find(_required_token(form))
     if found is None or found.key_id != key.id:
-        return CompactJsonResponse({"active": False}, headers=NO_STORE)
+        return ApiJsonResponse({"active": False}, headers=NO_STORE)
     # As live as the token: a right that the owner has lost since is not among its scope any more.
     scope = [name for name in found.scope.split() if name == rights.INHERIT or name in found.rights]
-    return CompactJsonResponse(
+    return ApiJsonResponse(
         {
             "active": True,
             "scope": " ".join(scope),

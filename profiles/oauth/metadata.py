@@ -2,18 +2,13 @@
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 from oauth2_provider.settings import oauth2_settings
 
-from ..http.errors import CompactJsonResponse, api_error
+from ..http.errors import api_error
+from ..http.responses import CACHEABLE, ApiJsonResponse
+from ..http.urls import absolute_url
 
 AUTHENTICATION_METHODS = ["client_secret_basic", "client_secret_post"]
-CACHEABLE = {"Cache-Control": "public, max-age=3600"}
-
-
-def url(name: str) -> str:
-    """The full address of a named URL, on the site's own origin."""
-    return settings.BASE_URL + reverse(name)
 
 
 def authorization_server(request: HttpRequest) -> HttpResponse:
@@ -22,16 +17,16 @@ def authorization_server(request: HttpRequest) -> HttpResponse:
         request,
         {
             "issuer": settings.BASE_URL,
-            "token_endpoint": url("oauth-token"),
+            "token_endpoint": absolute_url("oauth-token"),
             "token_endpoint_auth_methods_supported": AUTHENTICATION_METHODS,
             "grant_types_supported": ["client_credentials"],
             "response_types_supported": [],
             "scopes_supported": list(oauth2_scopes()),
-            "revocation_endpoint": url("oauth-revoke"),
+            "revocation_endpoint": absolute_url("oauth-revoke"),
             "revocation_endpoint_auth_methods_supported": AUTHENTICATION_METHODS,
-            "introspection_endpoint": url("oauth-introspect"),
+            "introspection_endpoint": absolute_url("oauth-introspect"),
             "introspection_endpoint_auth_methods_supported": AUTHENTICATION_METHODS,
-            "service_documentation": url("api-docs"),
+            "service_documentation": absolute_url("api-docs"),
         },
     )
 
@@ -46,7 +41,7 @@ def protected_resource(request: HttpRequest) -> HttpResponse:
             "scopes_supported": list(oauth2_scopes()),
             "bearer_methods_supported": ["header"],
             "resource_name": "AirVantage API",
-            "resource_documentation": url("api-docs"),
+            "resource_documentation": absolute_url("api-docs"),
         },
     )
 
@@ -58,4 +53,4 @@ def oauth2_scopes() -> dict[str, str]:
 def _document(request: HttpRequest, content: dict[str, object]) -> HttpResponse:
     if request.method not in ("GET", "HEAD"):
         return api_error(405, "method.not.allowed", "This takes GET only.", headers={"Allow": "GET, HEAD"})
-    return CompactJsonResponse(content, headers=CACHEABLE)
+    return ApiJsonResponse(content, headers=CACHEABLE)
