@@ -14,7 +14,7 @@ from django.http import HttpResponse
 from django.urls import reverse
 from django.utils.http import parse_header_parameters
 
-from profiles.http import errors
+from profiles.http import errors, parameters
 
 from . import error_pages, middleware
 from .exchange import READ_AT_MOST, REFUSED
@@ -40,11 +40,9 @@ class Application(WSGIHandler):
     request_class = Request
 
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: FBT001, FBT002 - Django's own signature
-        from profiles.oauth import endpoints
-
         super().load_middleware(is_async)
         self._headers = {scheme: list(middleware.headers_of_all(scheme).items()) for scheme in ("http", "https")}
-        self._api_body_at_most = endpoints.BODY_AT_MOST
+        self._api_body_at_most = parameters.BODY_AT_MOST
         # A file that is too large is told so by the page itself; it keeps no more of it than a picture may have.
         self._body_at_most = {reverse("picture-edit"): READ_AT_MOST}
 

@@ -84,7 +84,7 @@ def test_the_scheme_is_good_in_any_case(address, scheme, full_token):  # securit
 @every_address
 @pytest.mark.parametrize("with_header", [False, True])
 @pytest.mark.parametrize("name", ["access_token", "access%5ftoken", "client_secret", "refresh_token"])
-def test_a_token_in_the_address_is_refused(address, with_header, name, full_token):  # security 47
+def test_a_token_in_the_query_string_is_refused(address, with_header, name, full_token):  # security 47
     response = get(address, full_token if with_header else None, f"{name}={full_token}")
     body = assert_api_error(response, 400, "token.misplaced")
     assert challenge(response)["error"] == "invalid_request"

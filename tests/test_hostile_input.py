@@ -26,8 +26,8 @@ from hypothesis import strategies as st
 from airvantage_keys.wsgi import application
 from profiles import credentials
 from profiles.clients import tokens
+from profiles.http.parameters import BODY_AT_MOST
 from profiles.models import KeyEvent, OAuthApplication, User
-from profiles.oauth.endpoints import BODY_AT_MOST
 
 from .conftest import KeyPair, make_key, make_token, sign_in
 

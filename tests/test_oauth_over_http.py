@@ -75,7 +75,7 @@ def test_only_post(server, key, method):  # security 37
 @pytest.mark.parametrize(
     "where", ["client_id={}&client_secret={}", "client_secret={1}", "grant_type=client_credentials"]
 )
-def test_nothing_is_taken_from_the_address(server, key, where):  # security 37
+def test_nothing_is_taken_from_the_query_string(server, key, where):  # security 37
     query = "?" + where.format(*key)
     if "grant" in where:
         assert_error(ask(server, "", query=query, Authorization=basic(*key)), 400, "invalid_request")

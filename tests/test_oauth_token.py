@@ -87,9 +87,10 @@ def test_only_post_is_taken(key, method):  # security 37
 @pytest.mark.parametrize(
     "name", ["grant_type", "client_id", "client_secret", "access_token", "token", "scope", "refresh_token"]
 )
-def test_nothing_of_the_protocol_is_read_from_the_address(key, name):  # security 37
+def test_nothing_of_the_protocol_is_read_from_the_query_string(key, name):  # security 37
     description = assert_oauth_error(post(f"{TOKEN}?{name}=x", [GRANT], key.basic), 400, "invalid_request")
     assert name in description
+    assert "query string" in description
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "multipart/form-data; boundary=x", ""])

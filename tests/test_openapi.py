@@ -14,8 +14,8 @@ from openapi_spec_validator import validate
 from profiles import credentials, rights
 from profiles.api import docs, openapi
 from profiles.api.urls import urlpatterns
+from profiles.http import parameters
 from profiles.models import AccessProfile, User
-from profiles.oauth import endpoints
 
 from .api import ALL_NEEDED, CURRENT, NEEDS, PROFILES, RIGHTS, USERS, call, get
 from .oauth import GRANT, INTROSPECT, REVOKE, TOKEN, ask, post
@@ -210,7 +210,7 @@ def test_refusals_of_the_oauth_endpoints_are_as_described(path, key, settings):
         post(path, [], key.basic),
         post(path, [GRANT, ("token", "x")]),
         *(post(path, [GRANT, ("token", "x")], key.basic[:-8]) for _ in range(3)),
-        post(path, b"x" * (endpoints.BODY_AT_MOST + 1), key.basic),
+        post(path, b"x" * (parameters.BODY_AT_MOST + 1), key.basic),
         get(path),
     ):
         check_answer(response, path, "post")

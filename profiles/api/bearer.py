@@ -9,12 +9,13 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import cast
-from urllib.parse import parse_qsl
 
 from django.http import HttpRequest, HttpResponse
 
 from ..clients import tokens
+from ..http import parameters
 from ..http.errors import api_error
+from ..http.parameters import ParametersRefused, Wrong
 from ..http.requests import client_address, user_agent
 from ..http.urls import absolute_url
 from ..models import User
@@ -23,9 +24,6 @@ logger = logging.getLogger(__name__)
 
 REALM = "AirVantage API"
 METHODS = ("GET", "HEAD")
-PARAMETERS_AT_MOST = 50
-# In an address they would be kept in logs and histories (RFC 6750 section 5.3, RFC 9700 section 4.3.2).
-NEVER_IN_THE_ADDRESS = frozenset(("access_token", "client_secret", "refresh_token"))
 
 
 class ApiRequest(HttpRequest):
@@ -97,9 +95,7 @@ def _authenticated(request: HttpRequest, right: str | None) -> ApiRequest:
     """The request with its token, owner and parameters, or ApiError."""
     if request.method not in METHODS:
         raise _method_not_allowed(request)
-    parameters = _parameters(request)
-    if not NEVER_IN_THE_ADDRESS.isdisjoint(parameters) or _announces_form(request):
-        raise _misplaced(parameters)
+    found = _parameters(request)
     scheme, _, value = request.META.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
     if scheme.lower() != "bearer":
         raise _missing()
@@ -112,40 +108,32 @@ def _authenticated(request: HttpRequest, right: str | None) -> ApiRequest:
     allowed = cast("ApiRequest", request)
     allowed.user = token.owner
     allowed.auth = token
-    allowed.parameters = parameters
+    allowed.parameters = found
     return allowed
 
 
 def _parameters(request: HttpRequest) -> dict[str, str]:
-    """The parameters of the address, each at most once."""
-    query = request.META.get("QUERY_STRING", "")
-    if not query:
-        return {}
+    """The parameters of the query string. A form in the body is refused: a token could be in it, and none is read."""
     try:
-        pairs = parse_qsl(
-            query.encode("latin-1").decode(),
-            keep_blank_values=True,
-            errors="strict",
-            max_num_fields=PARAMETERS_AT_MOST,
-        )
-    except ValueError:
-        raise ApiError(
-            400,
-            "request.malformed",
-            f"The address must be well-formed, in UTF-8, with at most {PARAMETERS_AT_MOST} parameters.",
-        ) from None
-    parameters: dict[str, str] = {}
-    for name, value in pairs:
-        if name in parameters:
-            raise ApiError(400, "parameter.repeated", "A parameter may stand once only.", parameters=[name[:100]])
-        parameters[name] = value
-    return parameters
+        found = parameters.of_query(request, never=parameters.NEVER_IN_THE_QUERY, empty=True)
+    except ParametersRefused as refused:
+        raise _not_read(refused) from None
+    if parameters.form_is_announced(request):  # RFC 6750 section 2.2
+        raise _misplaced("access_token")
+    return found
 
 
-def _announces_form(request: HttpRequest) -> bool:
-    """Whether a form comes in the body, where a token could be (RFC 6750 section 2.2). No body is ever read."""
-    announced = request.META.get("CONTENT_LENGTH", "") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in request.META
-    return announced and request.content_type == "application/x-www-form-urlencoded"
+def _not_read(refused: ParametersRefused) -> ApiError:
+    match refused.wrong:
+        case Wrong.REPEATED:
+            names = [name[:100] for name in refused.names]
+            return ApiError(400, "parameter.repeated", "A parameter may stand once only.", parameters=names)
+        case Wrong.MISPLACED:
+            return _misplaced(*refused.names)
+        case _:
+            at_most = f"at most {parameters.PARAMETERS_AT_MOST} parameters"
+            description = f"The {refused.place} must be well-formed form data in UTF-8, with {at_most}."
+            return ApiError(400, "request.malformed", description)
 
 
 def _method_not_allowed(request: HttpRequest) -> ApiError:
@@ -158,13 +146,13 @@ def _method_not_allowed(request: HttpRequest) -> ApiError:
     )
 
 
-def _misplaced(parameters: Mapping[str, str]) -> ApiError:
+def _misplaced(*names: str) -> ApiError:
     description = "Send the access token in the Authorization header, and nowhere else."
     return ApiError(
         400,
         "token.misplaced",
         description,
-        parameters=sorted(NEVER_IN_THE_ADDRESS.intersection(parameters)) or ["access_token"],
+        parameters=names,
         headers=_challenge(error="invalid_request", error_description=description),
     )
 

@@ -13,10 +13,12 @@ from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from .. import credentials, rights
+from ..http.parameters import FORM
 from ..http.urls import absolute_url
 from . import openapi
 from .openapi import Json
 
+_PLACES = {"path": "path", "query": "query string"}
 _STRING = re.compile(r'("(?:[^"\\]|\\.)*")(:?)')
 
 
@@ -139,14 +141,14 @@ def _parameters(document: Json, operation: Json) -> Iterator[Parameter]:
         parameter = _at(document, reference["$ref"])
         yield Parameter(
             name=parameter["name"],
-            where="in the address",
+            where=f"in the {_PLACES[parameter['in']]}",
             required=parameter.get("required", False),
             description=_text(parameter["description"]),
             values=_text(_values(parameter["schema"])),
         )
     if "requestBody" not in operation:
         return
-    form = _at(document, operation["requestBody"]["content"][openapi.FORM]["schema"]["$ref"])
+    form = _at(document, operation["requestBody"]["content"][FORM]["schema"]["$ref"])
     for name, schema in form["properties"].items():
         yield Parameter(
             name=name,
@@ -176,7 +178,7 @@ def _request(path: str, operation: Json, parameters: list[Json]) -> str:
     named = {parameter["name"]: parameter.get("example", "") for parameter in parameters}
     address = settings.BASE_URL + path.format_map(named)
     if "requestBody" in operation:
-        form = operation["requestBody"]["content"][openapi.FORM]["example"]
+        form = operation["requestBody"]["content"][FORM]["example"]
         # The token of the reader, not the example's.
         fields = form | {"token": "$TOKEN"} if "token" in form else form
         data = "".join(f'  --data "{name}={value}" \\\n' for name, value in fields.items())

@@ -20,6 +20,7 @@ from oauth2_provider.settings import oauth2_settings
 
 from .. import credentials, rights
 from ..account import pictures
+from ..http.parameters import FORM
 from ..http.urls import absolute_url
 from ..oauth.metadata import oauth2_scopes
 from . import schemas
@@ -28,13 +29,12 @@ from .listing import NAME_AT_MOST, OFFSET_AT_MOST, SIZE_AT_MOST, SIZE_DEFAULT, U
 Json = dict[str, Any]
 
 VERSION = "1.0.0"
-FORM = "application/x-www-form-urlencoded"
 
 # Code -> what it says, by status. Clients look at the code; the sentence beside it is for people and may change.
 _ANY_400 = {
-    "request.malformed": "The address or the body could not be read.",
+    "request.malformed": "The query string or the body could not be read.",
     "parameter.repeated": "A parameter stands there more than once.",
-    "token.misplaced": "A token or secret was sent in the address or the body instead of the header.",
+    "token.misplaced": "A token or secret was sent in the query string or the body instead of the header.",
 }
 _LIST_400 = {
     "size.invalid": f"size is not a number from 1 to {SIZE_AT_MOST}.",
@@ -107,8 +107,8 @@ def document() -> Json:
                 "Exchange the Client ID and the Secret key of your personal API access key for an access token "
                 "(OAuth 2.0, grant client_credentials), and send it as `Authorization: Bearer <token>`. A request "
                 "may do what both the scope of its token and your access profile allow at that moment. "
-                "Regenerating or deleting the key ends its access tokens at once. Parameters that an address does "
-                "not know are ignored; one that stands there twice is refused."
+                "Regenerating or deleting the key ends its access tokens at once. Unknown parameters are ignored; one "
+                "that is sent twice is refused."
             ),
         },
         "servers": [{"url": settings.BASE_URL}],

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from functools import wraps
-from urllib.parse import parse_qsl
 
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -18,7 +17,9 @@ from oauth2_provider.signals import app_authorized
 
 from .. import rights
 from ..clients import tokens
+from ..http import parameters
 from ..http.errors import oauth_error
+from ..http.parameters import ParametersRefused, Wrong
 from ..http.requests import client_address, user_agent
 from ..http.responses import ApiJsonResponse
 from ..limits import client_failures
@@ -36,22 +37,8 @@ logger = logging.getLogger(__name__)
 Form = Mapping[str, str]
 Endpoint = Callable[[HttpRequest, Form], HttpResponse]
 
-# Nothing we read is longer than a few hundred bytes; a client that sends more has lost its way.
-BODY_AT_MOST = 16 * 1024
-FIELDS_AT_MOST = 50
-# Read from the form only: in an address they would be kept in logs and histories (RFC 6749 section 2.3.1).
-NEVER_IN_THE_ADDRESS = frozenset(
-    (
-        "access_token",
-        "client_id",
-        "client_secret",
-        "grant_type",
-        "password",
-        "refresh_token",
-        "scope",
-        "token",
-    )
-)
+# These are read from the form only.
+NEVER_IN_THE_QUERY = parameters.NEVER_IN_THE_QUERY | {"client_id", "grant_type", "password", "scope", "token"}
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
@@ -171,25 +158,26 @@ def _required_token(form: Form) -> str:
 
 def _form(request: HttpRequest) -> dict[str, str]:
     """The parameters of the form, each at most once, the empty ones left out (RFC 6749 section 3.2)."""
-    query = _parameters(request.META.get("QUERY_STRING", "").encode("latin-1", "replace"), "The address")
-    if misplaced := NEVER_IN_THE_ADDRESS.intersection(query):
-        raise invalid_request(f"Send {min(misplaced)} in the body of the request, never in the address.")
-    body = request.read(BODY_AT_MOST + 1)
-    if body and request.content_type != "application/x-www-form-urlencoded":
-        raise invalid_request("The body must be application/x-www-form-urlencoded.")
-    if len(body) > BODY_AT_MOST:
-        raise OAuthError(oauth_error("invalid_request", "The body is too long.", status=413))
-    return _parameters(body, "The body")
-
-
-def _parameters(encoded: bytes, place: str) -> dict[str, str]:
     try:
-        pairs = parse_qsl(encoded.decode(), keep_blank_values=True, errors="strict", max_num_fields=FIELDS_AT_MOST)
-    except ValueError:
-        raise invalid_request(f"{place} is not well-formed form data in UTF-8.") from None
-    if len({name for name, _ in pairs}) < len(pairs):
-        raise invalid_request(f"{place} has a parameter more than once.")
-    return {name: value for name, value in pairs if value}
+        parameters.of_query(request, never=NEVER_IN_THE_QUERY, empty=False)
+        return parameters.of_body(request)
+    except ParametersRefused as refused:
+        raise _not_read(refused) from None
+
+
+def _not_read(refused: ParametersRefused) -> OAuthError:
+    match refused.wrong:
+        case Wrong.MALFORMED:
+            at_most = f"at most {parameters.PARAMETERS_AT_MOST} parameters"
+            return invalid_request(f"The {refused.place} must be well-formed form data in UTF-8, with {at_most}.")
+        case Wrong.REPEATED:
+            return invalid_request(f"The {refused.place} has a parameter more than once.")
+        case Wrong.MISPLACED:
+            return invalid_request(f"Send {refused.names[0]} in the body of the request, never in the query string.")
+        case Wrong.OTHER_TYPE:
+            return invalid_request(f"The body must be {parameters.FORM}.")
+        case Wrong.TOO_LONG:
+            return OAuthError(oauth_error("invalid_request", "The body is too long.", status=413))
 
 
 def _refused(request: HttpRequest, refused: ClientRefused) -> HttpResponse:
