@@ -79,16 +79,20 @@ INSTALLED_APPS = [
     "django_htmx",
 ]
 
+# These add headers, to every answer on both ways through the server: see `api_way`.
+HEADERS_MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "airvantage_keys.api_way.security_headers",
+]
 MIDDLEWARE = [
     # First, so that the answers of all others pass here.
     "airvantage_keys.middleware.kept_by_nobody",
     # Before the redirect to https, which could go round in a circle.
     "airvantage_keys.middleware.proxies_told",
-    "django.middleware.security.SecurityMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "airvantage_keys.middleware.security_headers",
+    *HEADERS_MIDDLEWARE,
     # Everything under /api and /.well-known is answered here: no session, cookie, CSRF, message or htmx.
-    "airvantage_keys.middleware.api_without_session",
+    "airvantage_keys.api_way.api_without_session",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     # Of random length, as Django does it, and each page has another CSRF token: its size tells nothing (BREACH).
     "django.middleware.gzip.GZipMiddleware",
@@ -307,7 +311,7 @@ USE_TZ = True
 
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_SSL_HOST = _base.netloc  # with its port, and not that of http, which was asked
-# For people only: a program that sent its credentials in clear is refused (`middleware.answer`).
+# For people only: a program that sent its credentials in clear is refused (`api_way.answer`).
 SECURE_REDIRECT_EXEMPT = [r"^api/", r"^\.well-known/", r"^livez$", r"^readyz$"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS

@@ -1,4 +1,4 @@
-"""Every address of the site. `/api`, `/.well-known` and the probes are answered without a session (see middleware)."""
+"""Every address of the site. `/api`, `/.well-known` and the probes are answered without a session (see `api_way`)."""
 
 from django.contrib import admin
 from django.urls import include, path

@@ -1,4 +1,4 @@
-"""What the server runs: Django's WSGI application, with one guard of ours and a short way for the API."""
+"""What the server runs: Django's WSGI application, with one guard of ours and another way for the API (`api_way`)."""
 
 import os
 import sys
@@ -9,14 +9,13 @@ import django
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
-from django.db import close_old_connections
 from django.http import HttpResponse
 from django.urls import reverse
 from django.utils.http import parse_header_parameters
 
 from profiles.http import errors, parameters
 
-from . import error_pages, middleware
+from . import api_way, error_pages
 from .exchange import READ_AT_MOST, REFUSED
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "airvantage_keys.settings")
@@ -41,43 +40,30 @@ class Application(WSGIHandler):
 
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: FBT001, FBT002 - Django's own signature
         super().load_middleware(is_async)
-        self._headers = {scheme: list(middleware.headers_of_all(scheme).items()) for scheme in ("http", "https")}
-        self._api_body_at_most = parameters.BODY_AT_MOST
         # A file that is too large is told so by the page itself; it keeps no more of it than a picture may have.
         self._body_at_most = {reverse("picture-edit"): READ_AT_MOST}
 
     def body_at_most(self, path: str) -> int:
         """How many bytes of a body are taken at this address."""
-        if middleware.is_api(path):
-            return self._api_body_at_most
+        if api_way.is_api(path):
+            return parameters.BODY_AT_MOST
         return self._body_at_most.get(path, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 
     def __call__(  # type: ignore[override]  # a list of bytes is what WSGI asks for, too
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
-        """Answer a request. The API's are answered right here, past Django's handler.
-
-        Of what that does around a view the API needs four things, done below: the request, an error as JSON, the
-        headers that every answer has, and that a connection to the database which failed or is old is closed. The rest
-        costs more than the view does. The signals `request_started` and `request_finished` are of that rest.
-        """
-        if not middleware.is_api(environ.get("PATH_INFO", "")) and REFUSED not in environ:
-            return super().__call__(environ, start_response)
-        # Before, not after: a connection that failed in the last request, and was well then, must be asked again now.
-        close_old_connections()
-        request = Request(environ)
-        response = _refusal(request, environ[REFUSED]) if REFUSED in environ else middleware.answer(request)
-        start_response(
-            f"{response.status_code} {response.reason_phrase}",
-            [*response.items(), *self._headers["https" if request.is_secure() else "http"]],
-        )
-        return [response.content]
+        if REFUSED in environ:
+            request = Request(environ)
+            return api_way.send(_refusal(request, environ[REFUSED]), request, start_response)
+        if api_way.is_api(environ.get("PATH_INFO", "")):
+            return api_way.call(Request(environ), start_response)
+        return super().__call__(environ, start_response)
 
 
 def _refusal(request: Request, status: int) -> HttpResponse:
     """The answer where `exchange` got no whole request."""
     path = request.path_info
-    return errors.refused(path, status) if middleware.is_api(path) else error_pages.refused(request, status)
+    return errors.refused(path, status) if api_way.is_api(path) else error_pages.refused(request, status)
 
 
 try:

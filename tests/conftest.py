@@ -172,7 +172,7 @@ def _a_test_keeps_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
 
     Django's test client keeps it in the same way.
     """
-    monkeypatch.setattr("airvantage_keys.wsgi.close_old_connections", lambda: None)
+    monkeypatch.setattr("airvantage_keys.api_way.close_old_connections", lambda: None)
 
 
 @pytest.fixture(scope="session")

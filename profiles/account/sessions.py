@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
 
 from allauth.usersessions.models import UserSession
 from django.contrib import messages
@@ -26,15 +25,12 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from ..http.requests import UNKNOWN_ADDRESS, UserRequest, client_address, origin_of, user_agent
+from ..http.requests import UNKNOWN_ADDRESS, GetResponse, UserRequest, client_address, origin_of, user_agent
 from ..models import AccountEvent, User, new_uid
 from ..origin import Origin
 from ..pages import reauthentication
 from ..pages.base import page
 from . import activity
-
-if TYPE_CHECKING:
-    from airvantage_keys.middleware import GetResponse
 
 logger = logging.getLogger(__name__)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from .. import credentials
 from ..models import Event
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 USER_AGENT_LENGTH = 200
 UNKNOWN_ADDRESS = "::"  # where a field wants an address and there is none
+
+
+GetResponse = Callable[[HttpRequest], HttpResponse]  # what a middleware is given, and gives back
 
 
 class UserRequest(HttpRequest):

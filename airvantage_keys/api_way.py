@@ -1,0 +1,162 @@
+"""The way of the API through the server: past Django's handler, and past all middleware that pages need.
+
+It is the way of `/api`, `/.well-known` and the probes. A browser session cannot open the API when the API never sees a
+session (ASVS 7.2.2, 3.5.1), but for the picture, whose view asks for it (`api.users_picture`). Whatever happens here,
+the answer is JSON; and a token costs a third less.
+
+Two doors lead to it: `call` from the server (`wsgi.Application`), and the middleware `api_without_session` where
+Django's handler has the request, as under `runserver` and the tests' client. `tests/test_wsgi.py` holds that both
+answer alike.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import lru_cache
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.exceptions import BadRequest, SuspiciousOperation
+from django.core.handlers.wsgi import WSGIRequest
+from django.core.signals import got_request_exception
+from django.db import close_old_connections
+from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
+from django.urls import resolve
+from django.utils.module_loading import import_string
+
+from profiles.http import errors, proxies
+
+if TYPE_CHECKING:
+    from profiles.http.requests import GetResponse
+
+logger = logging.getLogger("django.request")
+
+
+# --- Which requests ---------------------------------------------------------------------------------------
+
+PROBES = ("/livez", "/readyz")
+
+
+def is_api(path: str) -> bool:
+    return path.startswith(("/api/", "/.well-known/")) or path == "/api" or path in PROBES
+
+
+# --- The headers of every answer, pages included ----------------------------------------------------------
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+}
+
+
+def security_headers(get_response: GetResponse) -> GetResponse:
+    """Middleware: what Django's SecurityMiddleware does not send, on every answer (ASVS 3.4.3 to 3.4.8)."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    return middleware
+
+
+@lru_cache(maxsize=2)
+def headers_of_every_answer(scheme: str) -> tuple[tuple[str, str], ...]:
+    """What `settings.HEADERS_MIDDLEWARE` adds to an answer, for one that does not pass it.
+
+    It depends on the scheme alone, so that it is found out once: by sending an empty answer through.
+    """
+
+    def empty(request: HttpRequest) -> HttpResponse:
+        response = HttpResponse()
+        del response.headers["Content-Type"]
+        return response
+
+    get_response: GetResponse = empty
+    for name in reversed(settings.HEADERS_MIDDLEWARE):
+        get_response = import_string(name)(get_response)
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/api/", "wsgi.url_scheme": scheme, "wsgi.input": BytesIO()}
+    return tuple(get_response(WSGIRequest(environ)).items())
+
+
+# --- The two doors ----------------------------------------------------------------------------------------
+
+
+def call(request: WSGIRequest, start_response: Callable[..., Any]) -> list[bytes]:
+    """Answer a request of the API as WSGI wants it.
+
+    Of what Django's handler does around a view the API needs four things: the request, an error as JSON, the headers
+    that every answer has, and that a connection to the database which failed or is old is closed. The rest costs more
+    than the view does. The signals `request_started` and `request_finished` are of that rest.
+    """
+    # Before, not after: a connection that failed in the last request, and was well then, must be asked again now.
+    close_old_connections()
+    return send(answer(request), request, start_response)
+
+
+def send(response: HttpResponse, request: WSGIRequest, start_response: Callable[..., Any]) -> list[bytes]:
+    """Send an answer that passed no middleware."""
+    headers = headers_of_every_answer("https" if request.is_secure() else "http")
+    start_response(f"{response.status_code} {response.reason_phrase}", [*response.items(), *headers])
+    return [response.content]
+
+
+def api_without_session(get_response: GetResponse) -> GetResponse:
+    """Middleware: answer here what is of the API, before anything that pages need."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        return answer(request) if is_api(request.path_info) else get_response(request)
+
+    return middleware
+
+
+# --- The answer -------------------------------------------------------------------------------------------
+
+
+def answer(request: HttpRequest) -> HttpResponse:
+    """The answer of the API: kept by nobody, unless its view says otherwise."""
+    response = _answer(request)
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def _answer(request: HttpRequest) -> HttpResponse:
+    proxies.settle_scheme(request.META)
+    # The probes ask the port itself.
+    if settings.HTTPS and not request.is_secure() and request.path_info not in PROBES:
+        return errors.in_clear(request.path_info, proxies.missing(request))
+    try:
+        view, args, kwargs = _resolved(request.path_info)
+        return view(request, *args, **kwargs)
+    except Http404:
+        return errors.not_found()
+    except (BadRequest, SuspiciousOperation, UnreadablePostError):
+        return errors.bad_request()
+    except Exception as error:
+        if errors.is_unavailable(error):
+            logger.exception("database unavailable: %s", request.path)
+            return errors.unavailable()
+        got_request_exception.send(sender=None, request=request)
+        logger.exception("unhandled: %s", request.path)
+        return errors.internal()
+
+
+# There are few addresses here, and each is the same view for ever. What is unknown raises, and so is not kept.
+_resolved = lru_cache(maxsize=256)(resolve)
