@@ -13,12 +13,13 @@ from __future__ import annotations
 import logging
 import re
 import sys
-import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
 from django.core.mail import EmailMessage
 from django.core.mail.backends import console
+
+from profiles.text.printable import printable
 
 INDENT = "    "
 HIDDEN = "[hidden]"
@@ -32,17 +33,6 @@ _LINK = f"({_SLASH}password{_SLASH}+reset{_SLASH}+key|{_SLASH}email{_SLASH}+conf
 _link_and_all_behind = re.compile(f"{_LINK}.+", re.IGNORECASE | re.DOTALL)
 _link_up_to_a_blank = re.compile(rf"{_LINK}\S+", re.IGNORECASE)
 _credential = re.compile("(av[st](?:_|%5f))[0-9a-z]{8,}", re.IGNORECASE)
-
-
-def printable(text: str) -> str:
-    """The text in one line, with nothing in it that a terminal obeys: other characters as Python writes them."""
-    return text if text.isprintable() else "".join(map(_printable, text))
-
-
-def _printable(character: str) -> str:
-    if character.isprintable() or unicodedata.category(character) == "Zs":  # a blank, if not the usual one
-        return character
-    return character.encode("unicode_escape").decode()
 
 
 def without_credentials(text: str) -> str:

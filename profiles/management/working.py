@@ -11,10 +11,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, OutputWrapper
 
-from airvantage_keys.logs import printable
-
 from ..models import KeyEvent
 from ..origin import Origin
+from ..text.printable import printable
 
 SAY_EVERY = 2.0  # seconds
 

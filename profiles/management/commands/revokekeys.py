@@ -15,13 +15,12 @@ from django.db import DatabaseError, transaction
 from django.db.models import Max, Q
 from django.utils import timezone, translation
 
-from airvantage_keys.logs import printable
-
 from ... import credentials
 from ...clients import lifecycle
 from ...mail import notices
 from ...models import Company, OAuthApplication, User
 from ...text.free_text import REFUSAL
+from ...text.printable import printable
 from .. import working
 from ..working import Progress, origin_of_command
 

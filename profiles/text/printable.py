@@ -1,0 +1,14 @@
+"""Text for a line of a terminal or a log, which no character in it can begin, end or change (CWE-117)."""
+
+import unicodedata
+
+
+def printable(text: str) -> str:
+    """The text in one line, with nothing in it that a terminal obeys: other characters as Python writes them."""
+    return text if text.isprintable() else "".join(map(_printable, text))
+
+
+def _printable(character: str) -> str:
+    if character.isprintable() or unicodedata.category(character) == "Zs":  # a blank, if not the usual one
+        return character
+    return character.encode("unicode_escape").decode()
