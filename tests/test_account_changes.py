@@ -144,7 +144,7 @@ def test_the_event_and_the_change_are_one(superuser, user, monkeypatch):  # secu
         raise RuntimeError("no event")
 
     own = sign_in(Client(), user)
-    monkeypatch.setattr(activity, "_record", broken)
+    monkeypatch.setattr(activity, "record_event", broken)
     for attempt in (
         lambda: superuser.post(page_of(user), form_of(user, name="Ulla")),
         lambda: act(superuser, "deactivate", user),

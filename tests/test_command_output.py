@@ -57,7 +57,7 @@ def test_createkey_prints_its_two_lines_and_the_mail_goes_to_stderr(site):  # se
         assert nothing == ""
         secrets.append(second.partition("=")[2])
         assert re.search(rf"^    Subject: .*{word}$", done.stderr, re.MULTILINE)
-        assert re.search(rf"^\d.* INFO profiles\.keys key {word}: {first.lower()}", done.stderr, re.MULTILINE)
+        assert re.search(rf"^\d.* INFO profiles\.events\.record key {word}: {first.lower()}", done.stderr, re.MULTILINE)
         assert secrets[-1] not in done.stderr
     assert len(set(secrets)) == 2
 
@@ -94,9 +94,7 @@ def test_mails_of_every_kind_go_to_stderr(site):
 @pytest.mark.parametrize("breaks", ["\n", "\r", "\x1b[1G", "\x85", "\u2028"])
 @pytest.mark.parametrize("name", ["createkey", "revokekeys", "exportevents", "purgetokens", "afterrestore", "demodata"])
 def test_what_a_command_is_given_begins_no_line_of_what_it_says(capsys, name, breaks):  # security 78
-    forged = (
-        f"x{breaks}2026-01-31 12:00:00,000 INFO profiles.clients.lifecycle key deleted: client_id={'f' * 32} owner=x"
-    )
+    forged = f"x{breaks}2026-01-31 12:00:00,000 INFO profiles.events.record key deleted: client_id={'f' * 32} owner=x"
     command = load_command_class(get_commands()[name], name)
     with pytest.raises(SystemExit):
         command.run_from_argv(["manage.py", name, forged])

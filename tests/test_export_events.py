@@ -85,7 +85,7 @@ def test_since_is_included_and_until_is_not(arguments, found, events):
 
 def test_many_parts_are_one_file(events, monkeypatch):
     whole = export()
-    monkeypatch.setattr(export, "ROWS_AT_A_TIME", 1)
+    monkeypatch.setattr(exporting, "ROWS_AT_A_TIME", 1)
     assert export() == whole
 
 

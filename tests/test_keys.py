@@ -162,10 +162,10 @@ def test_events_say_what_who_when_and_from_where(user, key):  # security 59
 
 
 def test_a_change_without_its_event_does_not_happen(user, key, monkeypatch):  # security 16
-    def no_space(**kwargs):
+    def no_space(event, **kwargs):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(KeyEvent.objects, "create", no_space)
+    monkeypatch.setattr(KeyEvent, "save", no_space)
     with pytest.raises(OSError, match="No space"):
         lifecycle.delete(owner=user, origin=by(user))
     assert tokens.authenticate(client_id=key.client_id, secret=key.secret)

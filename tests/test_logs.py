@@ -28,7 +28,7 @@ from .urls import addresses, parameters
 from .visitor import Visitor
 
 VICTIM = "f" * 32
-EVENT = f"2026-01-31 12:00:00,000 INFO profiles.clients.lifecycle key deleted: client_id={VICTIM} owner=x"
+EVENT = f"2026-01-31 12:00:00,000 INFO profiles.events.record key deleted: client_id={VICTIM} owner=x"
 BREAKS = {
     "LF": "\n",
     "CR": "\r",

@@ -1,11 +1,10 @@
 """What happened to an account: recorded once, mailed to its owner, shown to the owner and to administrators.
 
-The key has events of its own (`keys`); the page puts both in one list.
+The key has events of its own (`clients.lifecycle`); the page puts both in one list.
 """
 
 from __future__ import annotations
 
-import logging
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +15,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils.text import capfirst
 
+from ..events.record import record_event
 from ..http.requests import UserRequest
 from ..mail import notices
 from ..models import AccountEvent, KeyEvent, User
@@ -26,8 +26,6 @@ PAGE = 50
 # What users say about themselves: changes of these are one kind of event, which names them.
 DETAILS = ("job_title", "phone_number", "country", "language", "time_zone", "marketing")
 _name_of_detail = re.compile(rf"(?:(?<=^)|(?<=; ))({'|'.join(DETAILS)})(?=[:;]|$)")
-
-logger = logging.getLogger(__name__)
 
 
 def record(
@@ -44,37 +42,15 @@ def record(
     `email` is the address on file before the change, if the change is of that. `detail` says which method, which
     browser, which e-mail address: one line, in no language, and never a secret or a code.
     """
-    event = _record(action, owner=owner, uid=owner.uid, origin=origin, detail=detail)
+    event = AccountEvent(action=action, owner=owner, owner_uid=owner.uid, detail=detail)
+    record_event(event, origin=origin)
     if mailed:
         notices.mail_owner(event, email=email)
 
 
 def record_about(action: AccountEvent.Action, *, uid: str, origin: Origin, detail: str) -> None:
     """Note what was done to a company, an access profile or a group of staff: many accounts change with it."""
-    _record(action, owner=None, uid=uid, origin=origin, detail=detail)
-
-
-def _record(action: AccountEvent.Action, *, owner: User | None, uid: str, origin: Origin, detail: str) -> AccountEvent:
-    event: AccountEvent = AccountEvent.objects.create(
-        action=action,
-        owner=owner,
-        owner_uid=uid,
-        actor=origin.actor,
-        actor_uid=origin.actor.uid if origin.actor else "",
-        via=origin.via,
-        address=origin.address,
-        user_agent=origin.user_agent,
-        detail=detail,
-    )
-    logger.info(
-        "account %s: owner=%s actor=%s via=%s address=%s",
-        action.value,
-        uid or "-",
-        event.actor_uid or "-",
-        origin.via.value,
-        origin.address or "-",
-    )
-    return event
+    record_event(AccountEvent(action=action, owner_uid=uid, detail=detail), origin=origin)
 
 
 def readable(action: str, detail: str) -> str:

@@ -13,18 +13,15 @@ The secret is handed back beside the key, because it exists nowhere else.
 
 from __future__ import annotations
 
-import logging
-
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
 from .. import credentials
+from ..events.record import record_event
 from ..mail import notices
 from ..models import KeyEvent, OAuthApplication, User
 from ..origin import Origin
-
-logger = logging.getLogger(__name__)
 
 
 class KeyChangeRefused(Exception):
@@ -128,25 +125,5 @@ def _next_version(owner: User, version: int | None) -> None:
 
 
 def _record(action: KeyEvent.Action, owner: User, client_id: str, origin: Origin, reason: str = "") -> None:
-    event = KeyEvent.objects.create(
-        action=action,
-        client_id=client_id,
-        owner=owner,
-        owner_uid=owner.uid,
-        actor=origin.actor,
-        actor_uid=origin.actor.uid if origin.actor else "",
-        via=origin.via,
-        address=origin.address,
-        user_agent=origin.user_agent,
-        reason=reason,
-    )
-    notices.mail_owner(event)
-    logger.info(
-        "key %s: client_id=%s owner=%s actor=%s via=%s address=%s",
-        action.value,
-        client_id or "-",
-        owner.uid,
-        origin.actor.uid if origin.actor else "-",
-        origin.via.value,
-        origin.address or "-",
-    )
+    event = KeyEvent(action=action, client_id=client_id, owner=owner, owner_uid=owner.uid, reason=reason)
+    notices.mail_owner(record_event(event, origin=origin))
