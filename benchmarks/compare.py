@@ -10,12 +10,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from . import browser, report
-from .load import Load, load
+from .load import load
 from .machine import Cluster, Failed, Process, postgres, temporary_folder
+from .measured import Row, Sample
 from .servers import (
     BEST_PEERS,
     FLOOR,
@@ -43,32 +43,6 @@ CONNECTIONS = {
 SLOW_CONNECTIONS, SLOW_SECONDS = 2, 8.0
 WARM_UP = 2  # seconds; what is compiled while it runs needs them
 TOKENS_TRIED = 5  # after each round
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One load: what came back, and the CPU time it took a request, in microseconds."""
-
-    load: Load
-    server_us: float
-    database_us: float
-
-
-@dataclass(frozen=True)
-class Row:
-    """All rounds of one request on one server: medians; of the CPU time, which other work only adds to, the least."""
-
-    name: str
-    per_second: float
-    p50: float
-    p99: float
-    server_us: float
-    database_us: float
-    answers: int
-
-    @property
-    def us(self) -> float:
-        return self.server_us + self.database_us
 
 
 def sample(

@@ -13,13 +13,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .machine import description
-
-if TYPE_CHECKING:
-    from .compare import Row
-    from .servers import Server
+from .measured import Row
+from .servers import Server
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"

@@ -11,9 +11,10 @@ from pathlib import Path
 import psycopg
 
 from . import report
-from .compare import Sample, run, sample, summary
+from .compare import run, sample, summary
 from .machine import ROOT, Cluster, Failed, Process, free_port, postgres, temporary_folder
 from .machine import run as run_program
+from .measured import Sample
 from .servers import FLOOR, Server, ask_ours, environment_of_ours, serve_ours
 
 SECONDS = 5
