@@ -13,23 +13,13 @@ import pytest
 import requests
 
 from .conftest import basic
+from .routes import Surface, addresses
 from .server import Server, sqlite_url
 
 pytestmark = pytest.mark.server
 
 SITE = "keys.example.com"
 HTTPS = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "198.51.100.7"}
-API = [
-    "/api",
-    "/api/nothing",
-    "/api/docs",
-    "/api/openapi.json",
-    "/api/v1/users",
-    "/api/v1/users/current",
-    "/.well-known/oauth-authorization-server",
-    "/.well-known/oauth-protected-resource",
-]
-OAUTH = ["/api/oauth/token", "/api/oauth/revoke", "/api/oauth/introspect"]
 
 
 @contextmanager
@@ -82,7 +72,7 @@ def assert_refused(response: requests.Response) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE", "OPTIONS"])
-@pytest.mark.parametrize("path", API)
+@pytest.mark.parametrize("path", ["/api", "/api/nothing", *addresses(Surface.API, Surface.WELL_KNOWN)])
 def test_the_api_answers_nothing_over_http(untold, path, method):  # security 73
     response = ask(untold, path, method, headers={"Authorization": "Bearer avt_x"})
     if method == "HEAD":
@@ -94,7 +84,7 @@ def test_the_api_answers_nothing_over_http(untold, path, method):  # security 73
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-@pytest.mark.parametrize("path", OAUTH)
+@pytest.mark.parametrize("path", addresses(Surface.OAUTH))
 def test_nor_do_the_oauth_endpoints(untold, path, method):  # security 73
     body = assert_refused(ask(untold, path, method))
     assert list(body) == ["error", "error_description"]

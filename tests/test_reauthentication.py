@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from django.core import mail
 from django.core.cache import cache
 from django.db import connection
 from django.test import Client, RequestFactory
-from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from PIL import Image
 
 from profiles.account import email, pictures
@@ -31,6 +30,7 @@ from .conftest import PASSWORD, KeyPair, make_key, sign_in
 from .mfa import current_code, mailed_code
 from .page import PROFILE, by_htmx, html, long_ago, version, words
 from .passkeys import HOST, Device
+from .routes import PEOPLE, PROGRAMS, Surface, named, names
 
 pytestmark = pytest.mark.django_db
 
@@ -52,13 +52,8 @@ NO_PROOF = {
     "account_reset_password_from_key": "the link is the proof",
     "email-confirm": "the link is the proof",
 }
-ELSEWHERE = {
-    "/admin/": "the administrators' own door, with Django's permissions",
-    "/api/": "no session comes here",
-    "/.well-known/": "the same",
-    "/livez": "the same",
-    "/readyz": "the same",
-}
+# Not walked here: the administrators' own door, with Django's permissions, and what no session comes to.
+ELSEWHERE = (Surface.ADMIN, *PROGRAMS)
 
 
 @pytest.fixture(autouse=True)
@@ -197,32 +192,16 @@ EVERYTHING = {
 }
 
 
-def pages(found: Any = None, before: str = "/") -> Iterator[tuple[str, str]]:
-    """Name and route of every address of the site that a session can get to."""
-    for it in found or get_resolver().url_patterns:
-        route = before + str(it.pattern).removeprefix("^")
-        if route.startswith(tuple(ELSEWHERE)):
-            continue
-        if isinstance(it, URLResolver):
-            yield from pages(it.url_patterns, route)
-        elif isinstance(it, URLPattern):
-            assert it.name, route
-            yield it.name, route
-
-
 # One that is new is in it by itself: with all fields there are, as long as it has no entry in DEEDS.
-WALK = sorted({name for name, _route in pages()} - set(NO_PROOF))
+WALK = sorted(set(names(*PEOPLE)) - set(NO_PROOF))
 each_page = pytest.mark.parametrize("name", WALK)
 either_way = pytest.mark.parametrize("by", [Client.post, by_htmx], ids=["browser", "htmx"])
 
 
 def address(name: str) -> str:
     """With something of the user in it, if there is, where it asks for something."""
-    (route,) = [route for its, route in pages() if its == name]
-    asked = re.findall(r"<(?:(\w+):)?(\w+)>", route)
     passkey = Authenticator.objects.filter(type="webauthn").first()
-    values = {key: (passkey.pk if passkey else 1) if kind == "int" else "x" * 32 for kind, key in asked}
-    return reverse(name, kwargs=values)
+    return named(name).address(**({"pk": passkey.pk} if passkey else {}))
 
 
 def prepared(name: str, client: Client, user: User) -> dict[str, Any]:
@@ -267,8 +246,9 @@ def give_password(client: Client, **more: str) -> Any:
 
 
 def test_what_needs_no_proof_is_a_page_that_exists():
-    assert set(NO_PROOF) <= {name for name, _route in pages()}
+    assert set(NO_PROOF) <= set(names(*PEOPLE))
     assert set(DEEDS) <= set(WALK)
+    assert set(Surface) == {*PEOPLE, *ELSEWHERE}
 
 
 @pytest.mark.parametrize("name", DEEDS)

@@ -13,7 +13,7 @@ from django.test import Client
 from profiles.models import User
 
 from .conftest import PASSWORD
-from .urls import addresses
+from .routes import addresses
 
 pytestmark = pytest.mark.django_db
 

@@ -23,6 +23,7 @@ from profiles.origin import Origin
 
 from .conftest import PASSWORD, sign_in
 from .page import CREATE, DELETE, PROFILE, REGENERATE, Response, html, version, words
+from .routes import PROGRAMS, addresses
 
 CATALOGUE = Path(settings.BASE_DIR) / "locale" / "fr" / "LC_MESSAGES" / "django.po"
 SOURCES = ("airvantage_keys", "profiles", "templates", "locale")
@@ -206,7 +207,7 @@ def test_a_browser_decides_for_whoever_has_not_chosen(client, user, mailoutbox):
 
 
 def test_the_api_speaks_english_whatever_page_the_thread_showed_before(client, db):
-    paths = ("/api/docs", "/api/openapi.json", "/api/nothing", "/api/v1/users/current", "/livez", "/readyz")
+    paths = ["/api/docs", "/api/openapi.json", "/api/nothing", *addresses(*PROGRAMS)]
     with translation.override("en"):
         before = [client.get(path).content for path in paths]
         refused = client.post("/api/oauth/token", {"grant_type": "client_credentials"})

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.conf import settings
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver
 
 from profiles.mail import invitations
 from profiles.models import User
@@ -23,24 +20,10 @@ from .admin_site import browser_of
 from .conftest import make_key
 from .mfa import give_password, set_up_totp
 from .page import CREATE, DELETE, PROFILE, REGENERATE, Response, by_htmx, html, long_ago, version
+from .routes import PEOPLE, PROGRAMS, routes
 from .valid_html import assert_valid, problems
 
 pytestmark = pytest.mark.django_db
-
-# For addresses with a part that varies.
-PARTS = {"uid": "0" * 32, "size": "icon", "link": "nonsense", "pk": "1", "uidb36": "1", "key": "set-password"}
-
-
-def addresses(patterns: Any = None, before: str = "/") -> Iterator[str]:
-    """Every address of the site but those of the admin site."""
-    for pattern in get_resolver().url_patterns if patterns is None else patterns:
-        address = before + re.sub(
-            r"\(\?P<(\w+)>[^)]*\)|<(?:\w+:)?(\w+)>", lambda it: PARTS[it[1] or it[2]], str(pattern.pattern)
-        )
-        if isinstance(pattern, URLResolver) and pattern.app_name != "admin":
-            yield from addresses(pattern.url_patterns, address)
-        elif isinstance(pattern, URLPattern):
-            yield address.replace("^", "").replace("$", "")
 
 
 def check(response: Response, *, part: bool = False) -> None:
@@ -54,10 +37,10 @@ def check(response: Response, *, part: bool = False) -> None:
 
 
 def check_all(client: Client) -> None:
-    for address in addresses():
-        check(client.get(address))
-        if address != "/accounts/logout/":
-            check(client.post(address))  # of every form, what it says of missing fields; or 405
+    for route in routes(*PEOPLE, *PROGRAMS):
+        check(client.get(route.address()))
+        if route.name != "account_logout":
+            check(client.post(route.address()))  # of every form, what it says of missing fields; or 405
 
 
 @pytest.mark.parametrize(
