@@ -28,6 +28,7 @@ from .base import (
     as_id,
     moment,
     pks,
+    staff_only,
     two_lines,
     users_found_by,
 )
@@ -104,7 +105,7 @@ class EventAdmin(ReadOnly, ListAdmin):
         return f"{self.opts.app_label}_{self.opts.model_name}"
 
     def get_urls(self) -> list[URLPattern]:
-        export = path("export/", self.admin_site.admin_view(self.export_view), name=f"{self._view}_export")
+        export = path("export/", staff_only(self.export_view), name=f"{self._view}_export")
         return [export, *super().get_urls()]
 
     def export_view(self, request: HttpRequest) -> HttpResponse | StreamingHttpResponse:

@@ -37,6 +37,7 @@ from .base import (
     is_pk,
     moment,
     pks,
+    staff_only,
     two_lines,
     users_found_by,
 )
@@ -198,7 +199,7 @@ class KeyAdmin(ReadOnly, ListAdmin):
         return self.has_view_permission(request, obj) and request.user.has_perm("profiles.revoke_oauthapplication")
 
     def get_urls(self) -> list[URLPattern]:
-        revoke = path("revoke/", self.admin_site.admin_view(self.revoke_view), name="profiles_oauthapplication_revoke")
+        revoke = path("revoke/", staff_only(self.revoke_view), name="profiles_oauthapplication_revoke")
         return [revoke, *super().get_urls()]
 
     @admin.action(description=gettext_lazy("Revoke selected keys…"), permissions=["revoke"])

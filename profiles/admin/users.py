@@ -45,6 +45,7 @@ from .base import (
     actor_of,
     moment,
     pks,
+    staff_only,
     users_found_by,
 )
 
@@ -357,7 +358,7 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
         buttons = [
             path(
                 f"<int:user_id>/{name}/",
-                self.admin_site.admin_view(require_POST(partial(self._button_view, action=action))),
+                staff_only(require_POST(partial(self._button_view, action=action))),
                 name=f"profiles_user_{name}",
             )
             for name, action in (("invite", self.send_invitation), ("sign-out", self.end_sessions))

@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 
 from ..clients import tokens
 from ..http import parameters
+from ..http.access import Access, declares
 from ..http.errors import api_error
 from ..http.parameters import ParametersRefused, Wrong
 from ..http.requests import client_address, user_agent
@@ -61,6 +62,7 @@ def bearer(*, right: str | None = None) -> Callable[[View], Callable[[HttpReques
     """
 
     def decorator(view: View) -> Callable[[HttpRequest], HttpResponse]:
+        @declares(Access.BEARER)
         @wraps(view)
         def wrapper(request: HttpRequest) -> HttpResponse:
             try:
@@ -84,6 +86,7 @@ def bearer(*, right: str | None = None) -> Callable[[View], Callable[[HttpReques
 def public(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     """Let in any GET."""
 
+    @declares(Access.ANYONE)
     @wraps(view)
     def wrapper(request: HttpRequest) -> HttpResponse:
         return view(request) if request.method in METHODS else _method_not_allowed(request).response

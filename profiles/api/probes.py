@@ -4,6 +4,7 @@ from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse
 
 from ..http import errors
+from ..http.access import Access, declares
 from ..http.responses import ApiJsonResponse
 
 # Whether it is read-only. A look, not a write: a probe must not wait for a lock. SQLite cannot tell without a write.
@@ -11,11 +12,13 @@ _CHECK = {"postgresql": "SELECT current_setting('transaction_read_only')::boolea
 NO_STORE = {"Cache-Control": "no-store"}
 
 
+@declares(Access.ANYONE)
 def livez(request: HttpRequest) -> HttpResponse:
     """200 as long as the process answers at all."""
     return ApiJsonResponse({"status": "ok"}, headers=NO_STORE)
 
 
+@declares(Access.ANYONE)
 def readyz(request: HttpRequest) -> HttpResponse:
     """200 if the database answers and takes changes, else 503: a standby that was promoted away from us does not."""
     try:

@@ -9,6 +9,7 @@ from django.shortcuts import render
 from django.utils import translation
 
 from ..account import session_store
+from ..http.access import Access, declares
 from ..http.responses import CACHEABLE, ApiJsonResponse
 from ..models import AccessProfile, User
 from ..rights import VIEW_USERS
@@ -57,6 +58,7 @@ def users(request: ApiRequest) -> HttpResponse:
     return schemas.USERS.answer(rows, request.parameters)
 
 
+@declares(Access.BEARER)
 def users_picture(request: HttpRequest, uid: str, size: str) -> HttpResponse:
     """The picture of a user of the owner's company.
 

@@ -18,6 +18,7 @@ from oauth2_provider.signals import app_authorized
 from .. import rights
 from ..clients import tokens
 from ..http import parameters
+from ..http.access import Access, declares
 from ..http.errors import oauth_error
 from ..http.parameters import ParametersRefused, Wrong
 from ..http.requests import client_address, user_agent
@@ -45,6 +46,7 @@ NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 def endpoint(view: Endpoint) -> Callable[[HttpRequest], HttpResponse]:
     """What the three endpoints have in common: POST of a form, read strictly, and errors as JSON."""
 
+    @declares(Access.CLIENT)
     @csrf_exempt
     @wraps(view)
     def wrapper(request: HttpRequest) -> HttpResponse:

@@ -4,6 +4,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from oauth2_provider.settings import oauth2_settings
 
+from ..http.access import Access, declares
 from ..http.errors import api_error
 from ..http.responses import CACHEABLE, ApiJsonResponse
 from ..http.urls import absolute_url
@@ -11,6 +12,7 @@ from ..http.urls import absolute_url
 AUTHENTICATION_METHODS = ["client_secret_basic", "client_secret_post"]
 
 
+@declares(Access.ANYONE)
 def authorization_server(request: HttpRequest) -> HttpResponse:
     """RFC 8414 section 2. There is no authorization endpoint, so there are no response types."""
     return _document(
@@ -31,6 +33,7 @@ def authorization_server(request: HttpRequest) -> HttpResponse:
     )
 
 
+@declares(Access.ANYONE)
 def protected_resource(request: HttpRequest) -> HttpResponse:
     """RFC 9728 section 2."""
     return _document(

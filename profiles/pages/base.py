@@ -18,6 +18,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.vary import vary_on_headers
 from django_htmx.http import HttpResponseClientRedirect
 
+from ..http.access import Access, declares
 from ..http.requests import UserRequest
 
 View = Callable[Concatenate[UserRequest, ...], HttpResponse]
@@ -30,6 +31,7 @@ def page(*methods: str, anyone: bool = False) -> Callable[[View], Callable[..., 
     """
 
     def decorate(view: View) -> Callable[..., HttpResponse]:
+        @declares(Access.ANYONE if anyone else Access.SIGNED_IN)
         @never_cache
         @vary_on_headers("HX-Request")
         @sensitive_post_parameters("password")

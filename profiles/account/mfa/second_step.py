@@ -23,6 +23,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
+from ...http.access import Access, declares
 from ...limits import attempts
 from ...models import User
 from . import codes, factors, passkeys
@@ -89,6 +90,7 @@ class AuthenticateView(AllauthAuthenticateView):
 authenticate = AuthenticateView.as_view()
 
 
+@declares(Access.SIGNING_IN)
 @require_POST
 @never_cache
 def authenticate_by_email(request: HttpRequest) -> HttpResponse:

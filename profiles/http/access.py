@@ -1,0 +1,37 @@
+"""Who gets in: each view of ours says so, in the decorator that sees to it.
+
+The mark itself opens and closes nothing. `tests/test_routes_declare_access.py` reads it: an address whose view says
+nothing fails there, and so does one that lets in others than it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, TypeVar
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+class Access(StrEnum):
+    ANYONE = "anyone"
+    SIGNING_IN = "who has given their password and has the second step of signing in before them"
+    SIGNED_IN = "who is signed in"
+    STAFF = "who is signed in and staff"
+    BEARER = "who shows an access token"
+    CLIENT = "who shows the credentials of a client"
+
+
+def declares(access: Access) -> Callable[[View], View]:
+    """Mark a view. What is wrapped around it by `functools.wraps` has the mark, too."""
+
+    def mark(view: View) -> View:
+        view.access = access  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+def declared(view: Callable[..., Any]) -> Access | None:
+    """The mark of a view, or None where it has none."""
+    return getattr(view, "access", None)
