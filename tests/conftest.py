@@ -22,7 +22,7 @@ from profiles.origin import Origin
 
 from .server import Server, postgres_url, running, sqlite_url
 
-pytest_plugins = ["tests.browser"]
+pytest_plugins = ["tests.browser", "tests.hostile"]
 
 PASSWORD = "Correct horse battery staple"
 
