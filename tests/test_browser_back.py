@@ -5,23 +5,19 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
+from profiles.http.access import Access
+
+from .access import declaring
 from .browser import Person, Visit, action, credentials, fill_in_sign_in, go_back
 
 pytestmark = pytest.mark.browser
 
+# And pages for all that say who is signed in, and pages that there are not.
 PAGES = [
-    "/profile/",
-    "/profile/edit/",
-    "/profile/email/",
-    "/profile/picture/",
-    "/profile/nothing-here/",
-    "/accounts/activity/",
-    "/accounts/sessions/",
-    "/accounts/password/change/",
+    *[route.address() for route in declaring(Access.SIGNED_IN)],
     "/accounts/password/reset/",
-    "/accounts/mfa/",
-    "/accounts/reauthenticate/",
     "/accounts/logout/",
+    "/profile/nothing-here/",
     "/nothing-here/",
 ]
 ADMIN = "admin@demo.example"
@@ -53,7 +49,7 @@ def assert_not_shown_again(person: Visit, path: str, *private: str) -> None:
 def test_no_page_of_an_account_is_shown_again_after_sign_out(visit, path):  # security 55, 82
     # Where there are scripts, ours asks for a page anew that the browser had kept: here the answer's headers must do.
     person = visit(script=False)
-    person.expects(r"status of 40[134] ")
+    person.expects(r"status of 40[1345] ")
     assert_not_shown_again(person, path, person.person.email, "Petra Person")
 
 
