@@ -167,8 +167,6 @@ AUTHENTICATION_BACKENDS = ["profiles.account.adapter.AuthenticationBackend"]
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2SHA1PasswordHasher",
-    # Last, so that no password is ever stored with it; it is here so that client secrets can be checked.
-    "profiles.credentials.ClientSecretHasher",
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -258,8 +256,6 @@ OAUTH2_PROVIDER_ACCESS_TOKEN_MODEL = "profiles.AccessToken"  # noqa: S105 - a mo
 OAUTH2_PROVIDER = {
     "ACCESS_TOKEN_EXPIRE_SECONDS": env.number("ACCESS_TOKEN_EXPIRE_SECONDS", default=3600, least=1),
     "CLIENT_ID_GENERATOR_CLASS": "profiles.credentials.ClientIdGenerator",
-    "CLIENT_SECRET_GENERATOR_CLASS": "profiles.credentials.ClientSecretGenerator",
-    "CLIENT_SECRET_HASHER": "sha256_client_secret",
     "ACCESS_TOKEN_GENERATOR": "profiles.credentials.oauthlib_access_token",
     "SCOPES_BACKEND_CLASS": "profiles.rights.RightsScopes",
     "ALLOWED_REDIRECT_URI_SCHEMES": ["https"],

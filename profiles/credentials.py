@@ -13,11 +13,8 @@ import hashlib
 import re
 import secrets
 import string
-from typing import Any
 from zlib import crc32
 
-from django.contrib.auth.hashers import BasePasswordHasher
-from django.utils.crypto import constant_time_compare
 from oauth2_provider.generators import BaseHashGenerator
 
 SECRET_PREFIX = "avs_"  # noqa: S105 - published, not secret
@@ -81,16 +78,11 @@ def masked(text: str) -> str:
 
 
 def digest(credential: str) -> str:
-    """The SHA-256 of a secret or token, 64 hex characters: the form in which tokens are stored.
+    """The SHA-256 of a secret or token, 64 hex characters: the form in which both are stored.
 
     Plain, because 256 random bits cannot be guessed, however fast the hash (ASVS 6.5.2, 11.4.2).
     """
     return hashlib.sha256(credential.encode()).hexdigest()
-
-
-def stored_secret(secret: str) -> str:
-    """The form in which a secret is stored, `sha256_client_secret$$<digest>`: the hasher's encoding below."""
-    return f"{ClientSecretHasher.algorithm}$${digest(secret)}"
 
 
 def hint(secret: str) -> str:
@@ -120,46 +112,11 @@ def _base62(number: int, length: int) -> str:
     return "".join(reversed(pairs))[-length:]
 
 
-class ClientSecretHasher(BasePasswordHasher):
-    """Django's face of `stored_secret`, for the toolkit's code; for client secrets, never for passwords."""
-
-    algorithm = "sha256_client_secret"
-
-    def salt(self) -> str:
-        return ""
-
-    def encode(self, password: str, salt: str) -> str:
-        return stored_secret(password)
-
-    def verify(self, password: str, encoded: str) -> bool:
-        return constant_time_compare(encoded, stored_secret(password))
-
-    def decode(self, encoded: str) -> dict[str, str]:
-        algorithm, salt, hash_ = encoded.split("$", 2)
-        return {"algorithm": algorithm, "salt": salt, "hash": hash_}
-
-    def safe_summary(self, encoded: str) -> dict[Any, Any]:
-        return {"algorithm": self.algorithm}
-
-    def must_update(self, encoded: str) -> bool:
-        return False
-
-    def harden_runtime(self, password: str, encoded: str) -> None:
-        """Nothing to do: the time this takes does not depend on what is stored."""
-
-
 class ClientIdGenerator(BaseHashGenerator):
     """The toolkit's hook for Client IDs."""
 
     def hash(self) -> str:
         return new_client_id()
-
-
-class ClientSecretGenerator(BaseHashGenerator):
-    """The toolkit's hook for secrets."""
-
-    def hash(self) -> str:
-        return new_secret()
 
 
 def oauthlib_access_token(*_: object) -> str:

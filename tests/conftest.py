@@ -13,11 +13,12 @@ from django.conf import settings
 from django.db import connection
 from django.test import Client, TransactionTestCase
 
-from profiles.clients import lifecycle, tokens
+from profiles import credentials
+from profiles.clients import lifecycle, tokens, usage
 from profiles.events import append_only
 from profiles.limits import client_failures
 from profiles.mail import notices
-from profiles.models import AccessProfile, Company, KeyEvent, OAuthApplication, User
+from profiles.models import AccessProfile, ClientSecret, Company, KeyEvent, OAuthApplication, User
 from profiles.origin import Origin
 
 from .server import Server, postgres_url, running, sqlite_url
@@ -28,11 +29,8 @@ PASSWORD = "Correct horse battery staple"
 
 
 def pytest_configure() -> None:
-    # Passwords only: their slowness is Django's business. Client secrets keep their real hasher.
-    settings.PASSWORD_HASHERS = [
-        "django.contrib.auth.hashers.MD5PasswordHasher",
-        *settings.PASSWORD_HASHERS[-1:],
-    ]
+    # The slowness of passwords is Django's business.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
     _flush_lifts_the_protection_of_events()
 
@@ -76,6 +74,21 @@ def make_key(owner: User) -> KeyPair:
     return KeyPair(*lifecycle.create(owner=owner, origin=Origin(actor=owner, via=KeyEvent.Via.PAGE)))
 
 
+def works(client_id: str, secret: str) -> bool:
+    """Whether the secret opens: that of a live key, not one that has ended."""
+    try:
+        return tokens.authenticate(client_id=client_id, secret=secret) is not None
+    except tokens.SecretEnded:
+        return False
+
+
+def use(pair: KeyPair, *, address: str | None = "203.0.113.7", user_agent: str = "curl/8") -> None:
+    """As if a program had just shown the key's secret."""
+    secret = ClientSecret.objects.get(digest=credentials.digest(pair.secret))
+    origin = Origin(None, KeyEvent.Via.OAUTH, address, user_agent)
+    usage.note_authentication(tokens.ProvenClient(pair.key.pk, secret.pk), origin)
+
+
 def make_token(pair: KeyPair, scope: str = "inherit") -> str:
     issued = tokens.issue(client_id=pair.client_id, secret=pair.secret, scope=scope)
     assert issued is not None
@@ -85,7 +98,8 @@ def make_token(pair: KeyPair, scope: str = "inherit") -> str:
 @pytest.fixture(autouse=True)
 def _fresh_process() -> None:
     """What a process remembers between requests must not pass from test to test: the database forgets, too."""
-    tokens._noted.clear()
+    usage._noted.clear()
+    usage._used_before.clear()
     client_failures._reached.clear()
 
 

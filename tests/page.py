@@ -9,6 +9,7 @@ from typing import Any
 
 from django.test import Client
 
+from profiles.clients import lifecycle
 from profiles.models import User
 
 PROFILE = "/profile/"
@@ -68,8 +69,7 @@ def by_htmx(
 
 def version(user: User) -> int:
     """The version that a page opened now would carry."""
-    user.refresh_from_db()
-    return user.key_version
+    return lifecycle.version(user)
 
 
 def long_ago(client: Client) -> Client:

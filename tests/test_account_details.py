@@ -43,7 +43,7 @@ def test_what_was_typed_is_kept_and_shown(user, signed_in):
 
 def test_nothing_else_can_be_changed(user, signed_in):
     before = vars(User.objects.get(pk=user.pk))
-    signed_in.post(EDIT, {**FORM, "company": "", "email": "x@example.com", "is_staff": "on", "key_version": "9"})
+    signed_in.post(EDIT, {**FORM, "company": "", "email": "x@example.com", "is_staff": "on", "session_salt": "9"})
     after = vars(User.objects.get(pk=user.pk))
     changed = {name for name in before if before[name] != after[name]} - {"_state"}
     assert changed == {"name", "name_folded", "job_title", "phone_number", "country", "time_zone", "marketing"}

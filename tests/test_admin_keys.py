@@ -113,7 +113,7 @@ def test_the_list_counts_live_tokens_only_so_far(superuser, key, monkeypatch):
 
 
 def test_the_list_never_loads_a_secret(superuser, key, token):  # security 64
-    assert {"client_secret", "secret_hint"} <= result(superuser, KEYS)[0].get_deferred_fields()
+    assert {"password"} <= result(superuser, KEYS)[0].user.get_deferred_fields()
     assert {"token", "token_checksum"} <= result(superuser, TOKENS)[0].get_deferred_fields()
 
 

@@ -14,7 +14,7 @@ from profiles.clients import lifecycle, tokens
 from profiles.models import AccessProfile, Company, KeyEvent, OAuthApplication, User
 
 from .admin_site import browser_of, make_staff, permit
-from .conftest import PASSWORD, make_key, sign_in
+from .conftest import PASSWORD, make_key, sign_in, works
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -95,10 +95,12 @@ def test_the_invitation_link_is_of_the_sites_own_origin(superuser, settings):
 
 
 def test_no_password_can_be_typed(superuser):
-    superuser.post(ADD, {**NEW, "password": "chosen", "password1": PASSWORD, "password2": PASSWORD, "key_version": 7})
+    superuser.post(
+        ADD, {**NEW, "password": "chosen", "password1": PASSWORD, "password2": PASSWORD, "session_salt": "x"}
+    )
     new = User.objects.get(email="new@example.com")
     assert not new.has_usable_password()
-    assert new.key_version == 0
+    assert new.session_salt == ""
 
 
 def test_there_is_no_page_to_set_somebodys_password(superuser, user):
@@ -316,11 +318,11 @@ def test_deactivating_refuses_the_key_at_once_and_reactivating_gives_it_back(
     page = act(superuser, "deactivate", user)
     assert "their key is refused from now on" in page
     assert tokens.find(token) is None
-    assert tokens.authenticate(client_id=key.client_id, secret=key.secret) is None
+    assert not works(key.client_id, key.secret)
     page = act(superuser, "reactivate", user)
     assert "works again as it was" in page
     assert tokens.find(token)
-    assert tokens.authenticate(client_id=key.client_id, secret=key.secret)
+    assert works(key.client_id, key.secret)
     assert [entry.change_message for entry in LogEntry.objects.order_by("id")] == ["Deactivated.", "Reactivated."]
 
 
@@ -330,18 +332,18 @@ def test_deactivating_by_the_field_says_what_happens(superuser, user, token):
     assert tokens.find(token) is None
 
 
-def test_a_key_changed_while_the_form_is_saved_stays_changed(superuser, user, key, token, monkeypatch):
-    # security 15, 20: the form must not write back the key version that it read.
+def test_sessions_ended_while_the_form_is_saved_stay_ended(superuser, user, monkeypatch):
+    # security 15, 20: the form must not write back what it did not ask for.
     from profiles.admin.users import UserForm
 
     def clean(self):
-        User.objects.filter(pk=user.pk).update(key_version=99, password="new")
+        User.objects.filter(pk=user.pk).update(session_salt="another", password="new")
         return self.cleaned_data
 
     monkeypatch.setattr(UserForm, "clean", clean)
     superuser.post(page_of(user), form_of(user, name="Renamed"))
     user.refresh_from_db()
-    assert (user.name, user.key_version, user.password) == ("Renamed", 99, "new")
+    assert (user.name, user.session_salt, user.password) == ("Renamed", "another", "new")
 
 
 # --- Deleting ---------------------------------------------------------------------------------------------

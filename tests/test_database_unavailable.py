@@ -11,7 +11,7 @@ from django.db import connection
 from django.test import Client
 
 from profiles import credentials
-from profiles.clients import tokens
+from profiles.clients import usage
 
 from .conftest import basic, sign_in
 from .oauth import GRANT, TOKEN, ask, post
@@ -51,7 +51,7 @@ def test_a_read_only_database_is_a_503_for_what_writes(user, client, key, token)
     answers = Client(raise_request_exception=False)
     answers.cookies = client.cookies
     before = version(user)
-    tokens._noted.clear()
+    usage._noted.clear()
     with read_only():
         assert_503_json(ask(key))
         assert answers.get("/api/v1/users/current", headers={"Authorization": f"Bearer {token}"}).status_code == 200

@@ -16,7 +16,7 @@ from profiles.events import append_only
 from profiles.models import AccessToken, AccountEvent, KeyEvent, OAuthApplication, User
 from profiles.origin import Origin
 
-from .conftest import PASSWORD, make_key, make_token, sign_in
+from .conftest import PASSWORD, make_key, make_token, sign_in, works
 from .server import ROOT, Server, postgres_url, running, sqlite_url
 from .visitor import Visitor
 
@@ -61,7 +61,7 @@ def test_what_is_dumped_is_loaded_into_an_empty_database(client, user, other_use
     assert found is not None
     assert (found.owner.email, found.client_id) == (user.email, key.client_id)
     assert [tokens.find(token) for token in dead] == [None, None]
-    assert tokens.authenticate(client_id=key.client_id, secret=key.secret)
+    assert works(key.client_id, key.secret)
     owner = User.objects.get(email=user.email)
     assert KeyEvent.objects.filter(owner=owner).count() == 3
     # What is made next gets a number of its own.

@@ -186,7 +186,9 @@ def test_the_commands_of_the_runbook_read_that_file(events, other_user, tmp_path
     [list_them] = re.findall(r"^ +\.venv/bin/python (-c .*DictReader.*)$", runbook, re.MULTILINE)
     [name] = re.findall(r"open\('(\S+\.csv)'", list_them)
     [revoke] = re.findall(r"manage (revokekeys --listed client-ids.txt.*)$", runbook, re.MULTILINE)[-1:]
-    lifecycle.regenerate(owner=other_user, origin=Origin(other_user, KeyEvent.Via.PAGE), version=other_user.key_version)
+    lifecycle.regenerate(
+        owner=other_user, origin=Origin(other_user, KeyEvent.Via.PAGE), version=lifecycle.version(other_user)
+    )
     export("--output", str(tmp_path / name))
     subprocess.run(["bash", "-c", f"{sys.executable} {list_them}"], cwd=tmp_path, check=True)
     ended = KeyEvent.objects.exclude(action="created").values_list("client_id", flat=True)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profiles import credentials
-from profiles.clients import tokens
+from profiles.clients import usage
 from profiles.http.access import Access
 from profiles.http.parameters import BODY_AT_MOST
 from profiles.models import OAuthApplication
@@ -180,7 +180,7 @@ def test_a_lie_about_the_address_does_no_harm(trusted, key, unharmed, monkeypatc
         headers = {"X-Forwarded-For": ",".join(forwarded), "User-Agent": agent, "Authorization": key.basic}
         form = "application/x-www-form-urlencoded"
         sent = Request("POST", TOKEN, "", headers | {"Content-Type": form}, b"grant_type=client_credentials")
-        tokens._noted.clear()  # so that each writes address and client
+        usage._noted.clear()  # so that each writes address and client
         OAuthApplication.objects.update(last_used=None)
         answer = send(sent)
         assert answer.status == 200

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from profiles.clients import tokens
-from profiles.models import KeyEvent, OAuthApplication
+from profiles.models import ClientSecret, KeyEvent, OAuthApplication
 
 from .conftest import PASSWORD, sign_in
 from .page import (
@@ -140,7 +140,7 @@ def test_the_form_sent_again_makes_no_second_key_and_changes_nothing(signed_in, 
     text = words(again)
     assert "This key was created at" in text
     assert "The secret key can no longer be shown. If you have not stored it, regenerate it." in text
-    assert OAuthApplication.objects.get().secret_hint == secret[-4:]
+    assert ClientSecret.objects.get().hint == secret[-4:]
     assert KeyEvent.objects.count() == 1
 
 

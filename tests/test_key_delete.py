@@ -7,7 +7,7 @@ from profiles.clients import lifecycle, tokens
 from profiles.models import KeyEvent, OAuthApplication
 from profiles.origin import Origin
 
-from .conftest import PASSWORD, sign_in
+from .conftest import PASSWORD, sign_in, works
 from .page import (
     DELETE,
     PROFILE,
@@ -36,7 +36,7 @@ def test_deletes_the_key_and_says_so_in_the_section(signed_in, user, key):  # pa
 
 def test_ends_secret_and_tokens(signed_in, key, token):
     signed_in.post(DELETE)
-    assert tokens.authenticate(client_id=key.client_id, secret=key.secret) is None
+    assert not works(key.client_id, key.secret)
     assert tokens.find(token) is None
 
 

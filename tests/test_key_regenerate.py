@@ -11,8 +11,10 @@ from profiles.clients import lifecycle, tokens
 from profiles.http.requests import origin_of
 from profiles.models import AccessToken, KeyEvent, OAuthApplication, User
 from profiles.origin import Origin
+from profiles.pages import key as key_pages
 
-from .conftest import PASSWORD, KeyPair, make_token, sign_in
+from . import conftest
+from .conftest import PASSWORD, KeyPair, make_token, sign_in, use
 from .page import (
     PROFILE,
     REGENERATE,
@@ -28,7 +30,7 @@ from .page import (
 
 
 def works(pair: KeyPair, secret: str | None = None) -> bool:
-    return tokens.authenticate(client_id=pair.client_id, secret=secret or pair.secret) is not None
+    return conftest.works(pair.client_id, secret or pair.secret)
 
 
 def test_shows_a_new_secret_and_ends_the_old_one(signed_in, user, key):
@@ -72,8 +74,8 @@ def test_asking_says_what_will_happen(signed_in, key, token):  # page 29, 30
     make_token(key)
     text = words(signed_in.get(REGENERATE))
     assert "Regenerate the secret key?" in text
-    assert "The old secret key stops working at once." in text
-    assert "can no longer authenticate until you give them the new one" in text
+    assert "The old secret key stops working at once, unless you choose otherwise." in text
+    assert "can then no longer authenticate until you give them the new one" in text
     assert "The Client ID stays the same." in text
     assert "2 access tokens end" in text
     assert "Never used" in text
@@ -81,7 +83,7 @@ def test_asking_says_what_will_happen(signed_in, key, token):  # page 29, 30
 
 
 def test_asking_says_who_used_the_key_last(signed_in, key):  # page 30
-    tokens.note_use(key_id=key.key.pk, address="203.0.113.7", user_agent="python-requests/2.34")
+    use(key, user_agent="python-requests/2.34")
     text = words(signed_in.get(REGENERATE))
     assert "less than a minute ago , from 203.0.113.7, python-requests/2.34" in text
 
@@ -95,7 +97,7 @@ def test_asking_counts_tokens_up_to_a_thousand(signed_in, user, key, live, said)
             token_checksum=f"{number:064x}",
             application=key.key,
             user=user,
-            key_version=version(user),
+            secret=key.key.secrets.get(),
             expires=timezone.now() + timedelta(hours=1),
         )
         for number in range(live)
@@ -208,7 +210,7 @@ def test_a_change_between_look_and_act_is_seen(signed_in, user, key, monkeypatch
         return origin_of(request)
 
     form = {"version": version(user)}
-    monkeypatch.setattr(key, "origin_of", meanwhile)
+    monkeypatch.setattr(key_pages, "origin_of", meanwhile)
     assert signed_in.post(REGENERATE, form).status_code == 409
     assert KeyEvent.objects.filter(action="regenerated").count() == 1
 

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from profiles.clients import lifecycle, tokens
-from profiles.models import KeyEvent, OAuthApplication
+from profiles.clients import lifecycle
+from profiles.models import ClientSecret, KeyEvent, OAuthApplication
 from profiles.origin import Origin
 from profiles.templatetags import moments
 
-from .conftest import make_key
+from .conftest import make_key, use
 from .page import PROFILE, Tags, html, secrets_in, words
 
 
@@ -38,7 +38,7 @@ def test_an_active_key_shows_what_is_not_secret(signed_in, key, section):  # pag
     assert f"Secret key ends in …{key.secret[-4:]}" in text.replace("ends in  …", "ends in …")
     assert "Secret key last regenerated Never" in text
     assert "Last used Never used" in text
-    assert actions(page) == ["regenerate", "delete"]
+    assert actions(page) == ["regenerate", "check", "delete"]
     assert not secrets_in(signed_in.get(PROFILE))
 
 
@@ -52,14 +52,14 @@ def test_regenerate_is_named_and_delete_is_apart(signed_in, key):  # page 22
 def test_says_when_the_secret_was_regenerated(user, key, section):
     OAuthApplication.objects.update(created=datetime(2026, 3, 1, 9, 5, tzinfo=UTC))
     lifecycle.regenerate(owner=user, origin=Origin(actor=user, via=KeyEvent.Via.PAGE))
-    OAuthApplication.objects.update(secret_created=datetime(2026, 4, 2, 14, 2, tzinfo=UTC))
+    ClientSecret.objects.filter(ends=None).update(created=datetime(2026, 4, 2, 14, 2, tzinfo=UTC))
     text = section()
     assert "Created 1 March 2026, 09:05 UTC" in text
     assert "Secret key last regenerated 2 April 2026, 14:02 UTC" in text
 
 
 def test_says_when_from_where_and_by_what_it_was_used(signed_in, key, section):  # page 20, 21
-    tokens.note_use(key_id=key.key.pk, address="203.0.113.7", user_agent="python-requests/2.34")
+    use(key, user_agent="python-requests/2.34")
     used = timezone.now() - timedelta(minutes=2, seconds=5)
     OAuthApplication.objects.update(last_used=used)
     text = section()
@@ -69,7 +69,7 @@ def test_says_when_from_where_and_by_what_it_was_used(signed_in, key, section): 
 
 
 def test_what_a_client_calls_itself_is_shown_as_text(signed_in, key):
-    tokens.note_use(key_id=key.key.pk, address=None, user_agent="<script>alert(1)</script>")
+    use(key, address=None, user_agent="<script>alert(1)</script>")
     assert "<script>alert" not in html(signed_in.get(PROFILE))
 
 

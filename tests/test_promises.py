@@ -273,7 +273,7 @@ def test_owners_do_not_get_in_each_others_way(server):
 
 def add_owner(server: Server, email: str) -> None:
     """Another user like the demo user, with the same password: to hash one takes long."""
-    changed = {"email": email, "uid": uuid4().hex, "key_version": 0}
+    changed = {"email": email, "uid": uuid4().hex}
     columns = [str(field.column) for field in User._meta.concrete_fields if not field.primary_key]
     copied = ", ".join("%s" if column in changed else column for column in columns)
     server.sql(

@@ -29,7 +29,7 @@ from django.utils import timezone
 from profiles.models import AccessToken
 ago = timezone.now() - timedelta(hours=1)
 AccessToken.objects.bulk_create(
-    AccessToken(token_checksum=f"{n:064}", application_id=1, user_id=1, key_version=1, expires=ago)
+    AccessToken(token_checksum=f"{n:064}", application_id=1, user_id=1, expires=ago)
     for n in range(20_000)
 )
 """

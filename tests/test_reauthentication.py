@@ -23,7 +23,8 @@ from PIL import Image
 from profiles.account import email, pictures
 from profiles.account.allauth_internals import KEPT_FORM
 from profiles.account.mfa import factors
-from profiles.models import Attempts, Event, User
+from profiles.clients import lifecycle
+from profiles.models import Attempts, Event, OldSecret, User
 from profiles.origin import Origin
 
 from .conftest import PASSWORD, KeyPair, make_key, sign_in
@@ -40,6 +41,7 @@ MARK = "planted4711"
 
 NO_PROOF = {
     "home": "changes nothing",
+    "key-check": "changes nothing, and tells only whoever has a secret key already",
     "account_login": "signing in is a proof",
     "mfa_authenticate": "the same, second step",
     "mfa_authenticate_by_email": "the same",
@@ -106,6 +108,12 @@ def change_key(_client: Client, user: User) -> dict[str, Any]:
     return {"version": version(user), "note": MARK}
 
 
+def end_old_secret(_client: Client, user: User) -> dict[str, Any]:
+    make_key(user)
+    lifecycle.regenerate(owner=user, origin=origin(user), old_secret=OldSecret.DAY)
+    return {"version": version(user), "note": MARK}
+
+
 def end_session(_client: Client, user: User) -> dict[str, Any]:
     other = sign_in(Client(), user)
     return {"browser": UserSession.objects.get(session_key=other.session.session_key).pk, "note": MARK}
@@ -165,6 +173,7 @@ DEEDS: dict[str, Callable[[Client, User], dict[str, Any]]] = {
     "picture-remove": remove_picture,
     "key-create": lambda _client, user: {"version": version(user)},
     "key-regenerate": change_key,
+    "key-end-old": end_old_secret,
     "key-delete": change_key,
     "account-session-end": end_session,
     "account-sessions-end": end_session,
@@ -178,7 +187,7 @@ DEEDS: dict[str, Callable[[Client, User], dict[str, Any]]] = {
     "mfa_passkey_remove": with_passkey,
     "mfa_recovery_codes": new_recovery_codes,
 }
-DIALOGS = ("key-create", "key-regenerate", "key-delete")  # ask for the password in the form that does it
+DIALOGS = ("key-create", "key-regenerate", "key-end-old", "key-delete")  # ask for the password in the form that does it
 EVERYTHING = {
     "name": MARK,
     "note": MARK,

@@ -11,10 +11,10 @@ from django.utils import timezone
 
 from profiles.clients import lifecycle, tokens
 from profiles.management.commands import revokekeys
-from profiles.models import Company, KeyEvent, OAuthApplication, User
+from profiles.models import ClientSecret, Company, KeyEvent, OAuthApplication, User
 from profiles.origin import Origin
 
-from .conftest import make_key, make_token
+from .conftest import make_key, make_token, use
 
 pytestmark = pytest.mark.django_db
 
@@ -65,7 +65,8 @@ def test_unused_for(made, used, revoked, user, key):
     def ago(days: int | None):
         return days and timezone.now() - timedelta(days=days)
 
-    OAuthApplication.objects.update(secret_created=ago(made), last_used=ago(used))
+    OAuthApplication.objects.update(last_used=ago(used))
+    ClientSecret.objects.update(created=ago(made))
     revoke("--unused-for", "90")
     assert (lifecycle.of(user) is None) == revoked
 
@@ -147,13 +148,13 @@ def test_a_key_made_while_it_runs_stays(user, key, monkeypatch):
 
 
 def test_a_key_that_is_used_after_it_was_read_stays(user, key, monkeypatch):
-    OAuthApplication.objects.update(secret_created=timezone.now() - timedelta(days=100))
+    ClientSecret.objects.update(created=timezone.now() - timedelta(days=100))
     real = revokekeys._in_parts
 
     def read_then_used(selected):
         for found in real(selected):
             make_token(key)
-            tokens.note_use(key_id=found.pk, address=None, user_agent="")
+            use(key)
             yield found
 
     monkeypatch.setattr(revokekeys, "_in_parts", read_then_used)

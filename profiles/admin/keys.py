@@ -10,7 +10,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import DELETION, LogEntry
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
 from django.db import transaction
-from django.db.models import Model, OuterRef, Q, QuerySet
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from .. import reach
 from ..clients import lifecycle, tokens
 from ..http.requests import origin_of
-from ..models import AccessToken, KeyEvent, OAuthApplication, User
+from ..models import AccessToken, ClientSecret, KeyEvent, OAuthApplication, User
 from ..text.free_text import FreeTextForm
 from .base import (
     ACTION_AT_MOST,
@@ -134,13 +134,18 @@ class KeyAdmin(ReadOnly, ListAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         live = AccessToken.objects.live().filter(application=OuterRef("pk")).order_by()
+        newest = ClientSecret.objects.filter(application=OuterRef("pk")).order_by("-id")
         return (
             super()
             .get_queryset(request)
             .select_related("user__company")
             # Not even in memory: what is not loaded cannot be shown by mistake.
-            .defer("client_secret", "secret_hint", "user__password")
-            .annotate(live_tokens=CappedCount(live.values("pk")[:LIVE_TOKENS_IN_LIST]))
+            .filter(user__isnull=False)
+            .defer("user__password")
+            .annotate(
+                live_tokens=CappedCount(live.values("pk")[:LIVE_TOKENS_IN_LIST]),
+                secret_created=Subquery(newest.values("created")[:1]),
+            )
         )
 
     def found_by(self, word: str) -> Q:
@@ -148,22 +153,22 @@ class KeyAdmin(ReadOnly, ListAdmin):
 
     @admin.display(description=gettext_lazy("owner"), ordering="user__email")
     def owner(self, obj: OAuthApplication) -> str:
-        return obj.user.email
+        return obj.owner.email
 
     @admin.display(description=gettext_lazy("owner"), ordering="user__email")
     def owner_and_company(self, obj: OAuthApplication) -> SafeString:
-        return two_lines(obj.user.email, obj.user.company or "")
+        return two_lines(obj.owner.email, obj.owner.company or "")
 
     @admin.display(description=gettext_lazy("company"))
     def company(self, obj: OAuthApplication) -> Any:
-        return obj.user.company
+        return obj.owner.company
 
     @admin.display(description=gettext_lazy("created (UTC)"), ordering="id")
     def created_time(self, obj: OAuthApplication) -> str:
         return moment(obj.created)
 
     @admin.display(description=gettext_lazy("secret created (UTC)"), ordering="secret_created")
-    def secret_created_time(self, obj: OAuthApplication) -> str:
+    def secret_created_time(self, obj: Any) -> str:
         return moment(obj.secret_created)
 
     @admin.display(description=gettext_lazy("last used (UTC)"))
@@ -248,7 +253,7 @@ class KeyAdmin(ReadOnly, ListAdmin):
     def _revoke(self, request: HttpRequest, key: OAuthApplication, reason: str) -> bool:
         """Revoke this very key, not one that its owner has made in the meantime; False if it has gone."""
         with transaction.atomic():
-            owner = User.objects.select_for_update().filter(pk=key.user_id).first()
+            owner = User.objects.select_for_update().filter(pk=key.owner.pk).first()
             if owner is None or not OAuthApplication.objects.filter(pk=key.pk, user=owner).exists():
                 return False
             lifecycle.revoke(owner=owner, origin=origin_of(request, via=KeyEvent.Via.ADMIN), reason=reason)
@@ -288,6 +293,8 @@ class AccessTokenAdmin(ReadOnly, ListAdmin):
         # Also the tokens of keys that are gone, which the model's default and a join (select_related) would hide.
         tokens = reach.within(AccessToken.objects.all(), actor_of(request), self.company_path)
         tokens = tokens.order_by(*self.get_ordering(request))
+        live = AccessToken.objects.live().filter(pk=OuterRef("pk"))
+        tokens = tokens.annotate(is_live=Exists(live))
         return tokens.defer("token", "token_checksum").prefetch_related("application__user")
 
     def found_by(self, word: str) -> Q:
@@ -321,11 +328,5 @@ class AccessTokenAdmin(ReadOnly, ListAdmin):
         return moment(obj.expires)
 
     @admin.display(description=gettext_lazy("live"), boolean=True)
-    def live(self, obj: AccessToken) -> bool:
-        owner = self.owner(obj)
-        return (
-            owner is not None
-            and owner.is_active
-            and owner.key_version == obj.key_version
-            and obj.expires > timezone.now()
-        )
+    def live(self, obj: Any) -> bool:
+        return bool(obj.is_live)

@@ -12,19 +12,30 @@ from typing import cast
 
 from django.http import HttpRequest, HttpResponse
 
-from ..clients import tokens
+from ..clients import tokens, usage
 from ..http import parameters
 from ..http.access import Access, declares
 from ..http.errors import api_error
 from ..http.parameters import ParametersRefused, Wrong
-from ..http.requests import client_address, user_agent
+from ..http.requests import client_address, origin_of_client
 from ..http.urls import absolute_url
-from ..models import User
+from ..models import ClientSecret, User
 
 logger = logging.getLogger(__name__)
 
+EndReason = ClientSecret.EndReason
+
 REALM = "AirVantage API"
 METHODS = ("GET", "HEAD")
+# What became of a token that we still have, and may tell whoever has it.
+ENDED: dict[str, str] = {
+    "expired": "expired",
+    EndReason.REPLACED: "ended when the secret key was regenerated,",
+    EndReason.ENDED: "ended when the old secret key was ended by its owner,",
+    EndReason.DELETED: "ended when the key was deleted,",
+    EndReason.REVOKED: "ended when the key was revoked,",
+    EndReason.LEAKED: "ended when the secret key was reported as leaked,",
+}
 
 
 class ApiRequest(HttpRequest):
@@ -71,9 +82,7 @@ def bearer(*, right: str | None = None) -> Callable[[View], Callable[[HttpReques
             except ApiError as refused:
                 response = refused.response
             else:
-                tokens.note_use(
-                    key_id=allowed.auth.key_id, address=client_address(request), user_agent=user_agent(request)
-                )
+                usage.note_use(allowed.auth.client, origin_of_client(request))
             response.headers["Cache-Control"] = "no-store"
             response.headers["Vary"] = "Authorization"
             return response
@@ -102,10 +111,10 @@ def _authenticated(request: HttpRequest, right: str | None) -> ApiRequest:
     scheme, _, value = request.META.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
     if scheme.lower() != "bearer":
         raise _missing()
-    token = tokens.find(value.strip())
-    if token is None:
+    token = tokens.look_up(value.strip())
+    if not isinstance(token, tokens.LiveToken):
         logger.warning("token refused: path=%s address=%s", request.path, client_address(request) or "-")
-        raise _invalid()
+        raise _invalid(token)
     if right is not None and right not in token.rights:
         raise insufficient(right)
     allowed = cast("ApiRequest", request)
@@ -170,8 +179,10 @@ def _missing() -> ApiError:
     )
 
 
-def _invalid() -> ApiError:
+def _invalid(end: tokens.End | None) -> ApiError:
     description = "The access token is malformed, unknown, expired or revoked."
+    if end and end.reason in ENDED:
+        description = f"The access token {ENDED[end.reason]} at {end.at:%Y-%m-%dT%H:%M:%SZ}."
     return ApiError(
         401,
         "token.invalid",

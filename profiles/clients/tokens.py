@@ -1,34 +1,64 @@
-"""Access tokens in the database: issue, find, revoke, count, and note when a key was used.
+"""Access tokens in the database: issue, find, revoke, count.
 
 The SQL of the token path stands here and nowhere else. It is written out because one statement must decide
-and act at once (`issue`), and because the ORM would compile the same two statements anew for every request,
-which costs more than the database takes to answer. `AccessToken.objects.live()` says the same in the ORM's
-words; `tests/test_tokens.py` holds the two together on both databases.
+and act at once (`issue`), and because the ORM would compile the same statements anew for every request,
+which costs more than the database takes to answer. `ClientSecret.objects.live()` and `AccessToken.objects.live()` say
+the same in the ORM's words; `tests/test_tokens.py` holds them together on both databases.
+
+A secret is found by its digest, whoever's it is: nothing that this does depends on whether a Client ID exists.
+
+The end of a token, and that of a secret which is good for a while after Regenerate, is a moment on the clock of the
+server that checks. What somebody ends at once is marked as ended, and no clock is asked.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from math import inf
-from time import monotonic
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
-from django.db.models import Q
+from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 from oauth2_provider.settings import oauth2_settings
 
 from .. import credentials, rights
-from ..models import AccessProfile, AccessToken, Company, OAuthApplication, User
+from ..models import AccessProfile, AccessToken, ClientSecret, Company, OAuthApplication, User
 
-logger = logging.getLogger(__name__)
+# How long after its end a secret is still told from one that never was.
+RECOGNISED_FOR = timedelta(days=90)
 
-# How exact `last used` is. One write a key in this time keeps a busy key from becoming a hot row.
-LAST_USED_EVERY = timedelta(minutes=1)
+EndReason = ClientSecret.EndReason
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Why something is accepted no more, and since when.
+
+    The reason is one of `ClientSecret.EndReason`, or "expired" for a token, or "" where it concerns nobody who only has
+    a token: its owner or its client is switched off.
+    """
+
+    reason: str
+    at: datetime
+
+
+class SecretEnded(Exception):
+    """The secret shown was one of this client's, and is so no more. Only who has it can learn this."""
+
+    def __init__(self, *, secret_id: int, end: End) -> None:
+        super().__init__(secret_id)
+        self.secret_id = secret_id
+        self.end = end
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenClient:
+    """Which client has shown which of its secrets, by their numbers."""
+
+    key_id: int
+    secret_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +68,7 @@ class IssuedToken:
     token: str
     expires_in: int
     scope: str
-    key_id: int
+    client: ProvenClient
     fields: Mapping[str, Any]  # of the row
 
     @property
@@ -52,7 +82,7 @@ class LiveToken:
     """A token that is accepted at this moment, with its key and its owner as they are at this moment."""
 
     id: int
-    key_id: int
+    client: ProvenClient
     client_id: str
     scope: str
     issued: datetime
@@ -66,108 +96,141 @@ class LiveToken:
 
 
 @dataclass(frozen=True, slots=True)
-class AuthenticatedKey:
-    """A key whose secret was proven, with what its owner may do."""
+class AuthenticatedClient:
+    """A client whose secret was proven, with what it may do."""
 
-    id: int
+    client: ProvenClient
     client_id: str
     rights: frozenset[str]
 
 
-# Checks the client, its owner and writes the token, in one statement: no moment lies between the check and the
-# write. A change of the key that commits meanwhile leaves the token with the version before, so it is born dead.
-_ISSUE = """
-INSERT INTO profiles_accesstoken
-       (token, token_checksum, application_id, user_id, key_version, scope, expires, created, updated)
-SELECT '', %s, k.id, u.id, u.key_version, %s, %s, %s, %s
-  FROM profiles_oauthapplication k
-  JOIN profiles_user u ON u.id = k.user_id
- WHERE k.client_id = %s AND k.client_secret = %s AND u.is_active
-RETURNING id, application_id, user_id, key_version
-"""
+# %s: now.
+_SECRET_IS_LIVE = "NOT s.ended AND (s.ends IS NULL OR s.ends > %s)"  # noqa: S105 - SQL
+_CLIENT_IS_ON = "NOT k.disabled AND u.is_active"
 
-_AUTHENTICATE = """
-SELECT k.id, p.rights
-  FROM profiles_oauthapplication k
+# Checks the client, its secret, its owner and writes the token, in one statement: no moment lies between the check and
+# the write. If the end of the secret is committed meanwhile, the token is one of an ended secret: it is born dead.
+_ISSUE = f"""
+INSERT INTO profiles_accesstoken
+       (token, token_checksum, application_id, user_id, secret_id, scope, expires, created, updated)
+SELECT '', %s, k.id, u.id, s.id, %s, CASE WHEN s.ends < %s THEN s.ends ELSE %s END, %s, %s
+  FROM profiles_clientsecret s
+  JOIN profiles_oauthapplication k ON k.id = s.application_id
+  JOIN profiles_user u ON u.id = k.user_id
+ WHERE s.digest = %s AND k.client_id = %s AND {_SECRET_IS_LIVE} AND {_CLIENT_IS_ON}
+RETURNING id, application_id, user_id, secret_id, expires
+"""  # noqa: S608 - of constants
+
+_AUTHENTICATE = f"""
+SELECT k.id, s.id, p.rights
+  FROM profiles_clientsecret s
+  JOIN profiles_oauthapplication k ON k.id = s.application_id
   JOIN profiles_user u ON u.id = k.user_id
   LEFT JOIN profiles_accessprofile p ON p.id = u.access_profile_id
- WHERE k.client_id = %s AND k.client_secret = %s AND u.is_active
+ WHERE s.digest = %s AND k.client_id = %s AND {_SECRET_IS_LIVE} AND {_CLIENT_IS_ON}
+"""  # noqa: S608 - of constants
+
+# Only for a secret that was refused.
+_WHAT_BECAME_OF = """
+SELECT s.id, s.ends, s.ended, s.end_reason, k.id
+  FROM profiles_clientsecret s
+  LEFT JOIN profiles_oauthapplication k ON k.id = s.application_id
+ WHERE s.digest = %s AND s.client_id = %s
 """
 
-_FIND = """
-SELECT t.id, t.scope, t.created, t.expires, k.id, k.client_id,
+_FIND = f"""
+SELECT t.expires > %s AND {_SECRET_IS_LIVE} AND {_CLIENT_IS_ON},
+       t.expires, s.ends, s.ended, s.end_reason,
+       t.id, t.scope, t.created, s.id, k.id, k.client_id,
        u.id, u.uid, u.email, u.name, u.phone_number, u.picture, u.company_id, u.access_profile_id,
        c.uid, c.name, p.uid, p.name, p.rights
   FROM profiles_accesstoken t
-  JOIN profiles_oauthapplication k ON k.id = t.application_id
-  JOIN profiles_user u ON u.id = k.user_id
+  LEFT JOIN profiles_clientsecret s ON s.id = t.secret_id
+  LEFT JOIN profiles_oauthapplication k ON k.id = t.application_id
+  LEFT JOIN profiles_user u ON u.id = k.user_id
   LEFT JOIN profiles_company c ON c.id = u.company_id
   LEFT JOIN profiles_accessprofile p ON p.id = u.access_profile_id
- WHERE t.token_checksum = %s AND t.expires > %s AND t.key_version = u.key_version AND u.is_active
-"""
+ WHERE t.token_checksum = %s
+"""  # noqa: S608 - of constants
 _OWNER_FIELDS = ("id", "uid", "email", "name", "phone_number", "picture", "company_id", "access_profile_id")
 
 
 def issue(*, client_id: str, secret: str, scope: str) -> IssuedToken | None:
     """Authenticate the client and give it an access token (RFC 6749 section 4.4).
 
-    None if the client is unknown, the secret is not its own, or its owner is inactive: the caller can not tell
-    which, and neither can whoever asks (RFC 6749 section 5.2, `invalid_client`). `scope` must have been allowed.
+    The token lives no longer than the secret. None if the client is unknown, the secret is not its own, or its owner is
+    inactive: the caller can not tell which, and neither can whoever asks (RFC 6749 section 5.2, `invalid_client`).
+    Raises SecretEnded for a secret of the client's that has ended. `scope` must have been allowed.
     """
     token = credentials.new_token()
-    digest = credentials.digest(token)
-    expires_in: int = oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS
+    digest, secret_digest = credentials.digest(token), credentials.digest(secret)
     now = timezone.now()
-    expires = now + timedelta(seconds=expires_in)
-    created_value, expires_value = _value(now), _value(expires)
-    row = _fetch_one(
-        _ISSUE,
-        digest,
-        scope,
-        expires_value,
-        created_value,
-        created_value,
-        client_id,
-        credentials.stored_secret(secret),
-    )
+    expires = now + timedelta(seconds=oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS)
+    at, until = _value(now), _value(expires)
+    row = _fetch_one(_ISSUE, digest, scope, until, until, at, at, secret_digest, client_id, at)
     if row is None:
+        _raise_if_ended(client_id, secret_digest, now)
         return None
-    pk, key_id, user_id, key_version = row
+    pk, key_id, user_id, secret_id, expires_value = row
+    expires = _datetime(expires_value)
     fields = {
         "id": pk,
         "token_checksum": digest,
         "application_id": key_id,
         "user_id": user_id,
-        "key_version": key_version,
+        "secret_id": secret_id,
         "scope": scope,
         "expires": expires,
         "created": now,
         "updated": now,
     }
-    return IssuedToken(token=token, expires_in=expires_in, scope=scope, key_id=key_id, fields=fields)
+    return IssuedToken(
+        token=token,
+        expires_in=int((expires - now).total_seconds()),
+        scope=scope,
+        client=ProvenClient(key_id, secret_id),
+        fields=fields,
+    )
 
 
-def authenticate(*, client_id: str, secret: str) -> AuthenticatedKey | None:
-    """The key, if the secret is its own and its owner is active."""
-    row = _fetch_one(_AUTHENTICATE, client_id, credentials.stored_secret(secret))
+def authenticate(*, client_id: str, secret: str) -> AuthenticatedClient | None:
+    """The client, if the secret is its own and its owner is active. Raises SecretEnded for one that has ended."""
+    digest, now = credentials.digest(secret), timezone.now()
+    row = _fetch_one(_AUTHENTICATE, digest, client_id, _value(now))
     if row is None:
+        _raise_if_ended(client_id, digest, now)
         return None
-    held = rights.ALL_RIGHTS.intersection(_json(row[1]) or ())
-    return AuthenticatedKey(id=row[0], client_id=client_id, rights=held)
+    key_id, secret_id, profile_rights = row
+    held = rights.ALL_RIGHTS.intersection(_json(profile_rights) or ())
+    return AuthenticatedClient(client=ProvenClient(key_id, secret_id), client_id=client_id, rights=held)
 
 
 def find(token: str) -> LiveToken | None:
-    """The token with its owner, if it is live: not expired, its key unchanged, its owner active.
+    """The token with its owner, if it is live: not expired, its secret live, its owner active."""
+    found = look_up(token)
+    return found if isinstance(found, LiveToken) else None
+
+
+def look_up(token: str) -> LiveToken | End | None:
+    """The token, live or dead; None if there is none such (any more).
 
     The owner is a real `User` with its company and access profile, the fields that the API does not need
     deferred.
     """
     if not credentials.is_token(token):
         return None
-    row = _fetch_one(_FIND, credentials.digest(token), _value(timezone.now()))
+    now = timezone.now()
+    at = _value(now)
+    row = _fetch_one(_FIND, at, at, credentials.digest(token))
     if row is None:
         return None
-    pk, scope, created, expires, key_id, client_id, *rest = row
+    is_live, expires_value, ends, ended, end_reason, pk, scope, created, secret_id, key_id, client_id, *rest = row
+    expires = _datetime(expires_value)
+    if not is_live:
+        end = _end_of_secret(now, ends=ends, ended=ended, reason=end_reason, key_id=key_id)
+        if end and end.at <= expires:
+            return end
+        return End("expired", expires) if expires <= now else End("", now)
     user_row, (company_uid, company_name, profile_uid, profile_name, profile_rights) = rest[:8], rest[8:]
     owner = User.from_db(connection.alias, _OWNER_FIELDS, user_row)
     owner.company = Company(id=owner.company_id, uid=company_uid, name=company_name) if owner.company_id else None
@@ -178,11 +241,11 @@ def find(token: str) -> LiveToken | None:
     )
     return LiveToken(
         id=pk,
-        key_id=key_id,
+        client=ProvenClient(key_id, secret_id),
         client_id=client_id,
         scope=scope,
         issued=_datetime(created),
-        expires=_datetime(expires),
+        expires=expires,
         owner=owner,
     )
 
@@ -201,28 +264,24 @@ def count_live(key: OAuthApplication, *, at_most: int = 1000) -> int:
     return AccessToken.objects.live().filter(application=key)[:at_most].count()
 
 
-# When this process last noted the use of a key (key id -> monotonic seconds): saves asking the database for
-# every request. Only a cache, emptied when it grows; the UPDATE below decides.
-_noted: dict[int, float] = {}
-_NOTED_AT_MOST = 50_000
-
-
-def note_use(*, key_id: int, address: str | None, user_agent: str) -> None:
-    """Note that a key was used, at most once in `LAST_USED_EVERY`. A failure to note fails nothing else."""
-    clock = monotonic()
-    if clock - _noted.get(key_id, -inf) < LAST_USED_EVERY.total_seconds():
+def _raise_if_ended(client_id: str, digest: str, now: datetime) -> None:
+    """Raise SecretEnded if this secret was one of this client's, a time ago that is not too long."""
+    row = _fetch_one(_WHAT_BECAME_OF, digest, client_id)
+    if row is None:
         return
-    if len(_noted) >= _NOTED_AT_MOST:
-        _noted.clear()
-    _noted[key_id] = clock
-    now = timezone.now()
-    due = Q(last_used__isnull=True) | Q(last_used__lt=now - LAST_USED_EVERY)
-    try:
-        OAuthApplication.objects.filter(due, pk=key_id).update(
-            last_used=now, last_used_address=address, last_used_agent=user_agent
-        )
-    except DatabaseError:
-        logger.warning("could not note the use of key %s", key_id, exc_info=True)
+    secret_id, ends, ended, reason, key_id = row
+    end = _end_of_secret(now, ends=ends, ended=ended, reason=reason, key_id=key_id)
+    if end and end.at > now - RECOGNISED_FOR:
+        raise SecretEnded(secret_id=secret_id, end=end)
+
+
+def _end_of_secret(now: datetime, *, ends: object, ended: object, reason: str | None, key_id: int | None) -> End | None:
+    """The end of a secret out of its columns; None if it is live."""
+    at = _datetime(ends) if ends else now
+    if ended or (ends and at <= now):
+        return End(reason or EndReason.REPLACED, at)
+    # A server of the version before, or the end of its owner, deleted the key and knew of no reason.
+    return End(EndReason.DELETED, now) if key_id is None else None
 
 
 def _fetch_one(sql: str, *params: Any) -> tuple[Any, ...] | None:
@@ -256,10 +315,9 @@ def _value(moment: datetime) -> Any:
 
 
 def _datetime(value: object) -> datetime:
-    """A moment as the database's driver gave it; SQLite gives text, always UTC."""
-    if isinstance(value, datetime):
-        return value
-    return datetime.fromisoformat(str(value)).replace(tzinfo=UTC)
+    """A moment as the database's driver gave it; SQLite gives one without a zone, or text, and always UTC."""
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _json(value: object) -> list[str] | None:

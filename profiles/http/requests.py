@@ -42,6 +42,11 @@ def origin_of(request: HttpRequest, *, via: Event.Via = Event.Via.PAGE) -> Origi
     )
 
 
+def origin_of_client(request: HttpRequest) -> Origin:
+    """The origin of what an OAuth client does by its own credentials."""
+    return Origin(actor=None, via=Event.Via.OAUTH, address=client_address(request), user_agent=user_agent(request))
+
+
 def client_address(request: HttpRequest) -> str | None:
     """The address of the client, or None where there is none (a Unix socket)."""
     return proxies.client_address(request.META)

@@ -56,6 +56,8 @@ ACCOUNT = (Limit(50, 15 * MINUTE), Limit(100, DAY))
 # Passwords asked for once more, in a session.
 SESSION_AT_ADDRESS = (Limit(10, MINUTE),)
 SESSION = (Limit(30, 15 * MINUTE), Limit(100, DAY))
+# Secret keys that somebody wants to be told about.
+SECRET_CHECKS = (Limit(10, MINUTE), Limit(100, DAY))
 # Codes and passkeys after the right password, for each kind of factor.
 FACTOR_IN_BROWSER = (Limit(5, 5 * MINUTE),)
 FACTOR_AT_ADDRESS = (Limit(5, 5 * MINUTE), Limit(10, DAY))
@@ -148,6 +150,11 @@ def reauthentication(request: HttpRequest) -> Attempt:
             *_counted(f"password:session:{session}", SESSION),
         ]
     )
+
+
+def secret_check(request: HttpRequest) -> Attempt:
+    """Count a secret key that a signed-in user wants to be told about. Raises TooMany."""
+    return _begin(_counted(f"secret-check:{request.user.pk}", SECRET_CHECKS))
 
 
 def setting_up(request: HttpRequest) -> Attempt:

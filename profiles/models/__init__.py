@@ -1,6 +1,6 @@
 """The tables, by what they are about. Import them from here."""
 
-from .clients import AccessToken, OAuthApplication
+from .clients import AccessToken, ClientSecret, OAuthApplication, OldSecret
 from .counters import Attempts, FactorFailures, FailureCount
 from .events import AccountEvent, Event, KeyEvent
 from .people import AccessProfile, Company, EmailChange, User, authenticators, new_uid, validate_rights
@@ -10,6 +10,7 @@ __all__ = (
     "AccessToken",
     "AccountEvent",
     "Attempts",
+    "ClientSecret",
     "Company",
     "EmailChange",
     "Event",
@@ -17,6 +18,7 @@ __all__ = (
     "FailureCount",
     "KeyEvent",
     "OAuthApplication",
+    "OldSecret",
     "User",
     "authenticators",
     "new_uid",

@@ -8,6 +8,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from .clients import OldSecret
 from .people import User
 
 
@@ -30,6 +31,7 @@ class Event(models.Model):
         PAGE = "page", _("My Profile")
         ADMIN = "admin", _("Admin site")
         COMMAND = "command", _("Command line")
+        OAUTH = "oauth", _("Token endpoint")
 
     kind: ClassVar[str]
 
@@ -61,6 +63,7 @@ class KeyEvent(Event):
     class Action(models.TextChoices):
         CREATED = "created", _("Key created")
         REGENERATED = "regenerated", _("Secret key regenerated")
+        OLD_SECRET_ENDED = "old_secret_ended", _("Old secret key ended")
         DELETED = "deleted", _("Key deleted")
         REVOKED = "revoked", _("Key revoked by an administrator")
         PASSWORD_REFUSED = "password_refused", _("Wrong password for a change of the key")
@@ -69,14 +72,19 @@ class KeyEvent(Event):
 
     action = models.CharField(_("what"), max_length=20, choices=Action)
     client_id = models.CharField(_("Client ID"), max_length=32, blank=True, db_index=True)
-    owner = models.ForeignKey(User, models.SET_NULL, null=True, related_name="key_events", verbose_name=_("owner"))
+    owner = models.ForeignKey(
+        User, models.SET_NULL, null=True, db_index=False, related_name="key_events", verbose_name=_("owner")
+    )
     reason = models.CharField(_("reason"), max_length=200, blank=True)
+    old_secret = models.CharField(_("old secret key"), max_length=10, choices=OldSecret, blank=True, db_default="")
+    """Of a regeneration: what was chosen for the secret that it replaced."""
 
     class Meta:
         verbose_name = _("key event")
         verbose_name_plural = _("key events")
         ordering = ("-id",)
         default_permissions = ("view",)
+        indexes = (models.Index(fields=("owner", "id"), name="key_event_of_owner"),)
 
     def __str__(self) -> str:
         return f"{self.get_action_display()} · {self.client_id or self.owner_uid}"

@@ -166,7 +166,6 @@ class User(AbstractBaseUser, PermissionsMixin, Named):
     )
     is_staff = models.BooleanField(_("staff"), default=False, help_text=_("Opens the admin site."))
     date_joined = models.DateTimeField(_("created"), default=timezone.now, editable=False)
-    key_version = models.PositiveBigIntegerField(_("key version"), default=0, editable=False)
     session_salt = models.CharField(max_length=32, blank=True, default="", db_default="", editable=False)
     """Part of what each session of the user must know: with another one here, all sessions of before are over."""
 
@@ -186,17 +185,16 @@ class User(AbstractBaseUser, PermissionsMixin, Named):
         return self.email
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save all but `key_version`, which `keys` alone counts, and `session_salt`, which changes and never goes back.
+        """Save all but `session_salt`, which changes and never goes back.
 
-        A copy of them that was read a moment ago must not be written back: it would revive the tokens, or the
-        sessions, that were ended in between. Who is saved as inactive has no session of before, however they were
-        made so.
+        A copy of it that was read a moment ago must not be written back: it would revive the sessions that were ended
+        in between. Who is saved as inactive has no session of before, however they were made so.
         """
         fields = kwargs.get("update_fields")
         if not self._state.adding:
             if fields is None:
                 loaded = {field.attname for field in self._meta.concrete_fields} - self.get_deferred_fields()
-                fields = loaded - {self._meta.pk.attname, "key_version", "session_salt"}
+                fields = loaded - {self._meta.pk.attname, "session_salt"}
             if "is_active" in fields and not self.is_active:
                 self.session_salt = new_uid()
                 fields = {*fields, "session_salt"}

@@ -16,16 +16,18 @@ from django.views.decorators.csrf import csrf_exempt
 from oauth2_provider.signals import app_authorized
 
 from .. import rights
-from ..clients import tokens
+from ..clients import tokens, usage
 from ..http import parameters
 from ..http.access import Access, declares
 from ..http.errors import oauth_error
 from ..http.parameters import ParametersRefused, Wrong
-from ..http.requests import client_address, user_agent
+from ..http.requests import client_address, origin_of_client, user_agent
 from ..http.responses import ApiJsonResponse
 from ..limits import client_failures
+from ..models import ClientSecret
 from .client_authentication import (
     CHALLENGE,
+    ClientCredentials,
     ClientRefused,
     OAuthError,
     authentication_failed,
@@ -35,11 +37,21 @@ from .client_authentication import (
 
 logger = logging.getLogger(__name__)
 
+EndReason = ClientSecret.EndReason
+
 Form = Mapping[str, str]
 Endpoint = Callable[[HttpRequest, Form], HttpResponse]
 
 # These are read from the form only.
 NEVER_IN_THE_QUERY = parameters.NEVER_IN_THE_QUERY | {"client_id", "grant_type", "password", "scope", "token"}
+# What became of a secret that has ended, by `ClientSecret.EndReason`.
+ENDED: dict[str, str] = {
+    EndReason.REPLACED: "was replaced",
+    EndReason.ENDED: "was ended by its owner",
+    EndReason.DELETED: "ended with its key, which was deleted",
+    EndReason.REVOKED: "ended with its key, which an administrator revoked",
+    EndReason.LEAKED: "was reported as leaked and ended",
+}
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
@@ -73,13 +85,16 @@ def token(request: HttpRequest, form: Form) -> HttpResponse:
     if grant_type != "client_credentials":
         raise OAuthError(oauth_error("unsupported_grant_type", "Only client_credentials is supported."))
     client = client_credentials(request, form)
-    scope = _granted_scope(form.get("scope", ""), client_id=client.client_id, secret=client.secret)
-    issued = tokens.issue(client_id=client.client_id, secret=client.secret, scope=scope)
+    scope = _granted_scope(request, form.get("scope", ""), client)
+    try:
+        issued = tokens.issue(client_id=client.client_id, secret=client.secret, scope=scope)
+    except tokens.SecretEnded as ended:
+        raise _secret_ended(request, client, ended) from None
     if issued is None:
         raise authentication_failed(client.client_id)
-    address = client_address(request)
-    tokens.note_use(key_id=issued.key_id, address=address, user_agent=user_agent(request))
-    logger.info("token issued: client_id=%s address=%s", client.client_id, address or "-")
+    origin = origin_of_client(request)
+    usage.note_authentication(issued.client, origin)
+    logger.info("token issued: client_id=%s address=%s", client.client_id, origin.address or "-")
     if app_authorized.has_listeners(token):
         app_authorized.send(sender=token, request=request, token=issued.row)
     return ApiJsonResponse(
@@ -96,17 +111,17 @@ def token(request: HttpRequest, form: Form) -> HttpResponse:
 @endpoint
 def revoke(request: HttpRequest, form: Form) -> HttpResponse:
     """End one of the client's own tokens. What it does not own is none of its business: 200 as well (RFC 7009)."""
-    key = _authenticated_key(request, form)
-    tokens.revoke(_required_token(form), key_id=key.id)
+    own = _authenticated(request, client_credentials(request, form))
+    tokens.revoke(_required_token(form), key_id=own.client.key_id)
     return ApiJsonResponse({}, headers=NO_STORE)
 
 
 @endpoint
 def introspect(request: HttpRequest, form: Form) -> HttpResponse:
     """Tell a client about its own live token; about any other, no more than `{"active": false}` (RFC 7662)."""
-    key = _authenticated_key(request, form)
+    own = _authenticated(request, client_credentials(request, form))
     found = tokens.find(_required_token(form))
-    if found is None or found.key_id != key.id:
+    if found is None or found.client.key_id != own.client.key_id:
         return ApiJsonResponse({"active": False}, headers=NO_STORE)
     # As live as the token: a right that the owner has lost since is not among its scope any more.
     scope = [name for name in found.scope.split() if name == rights.INHERIT or name in found.rights]
@@ -125,15 +140,26 @@ def introspect(request: HttpRequest, form: Form) -> HttpResponse:
     )
 
 
-def _authenticated_key(request: HttpRequest, form: Form) -> tokens.AuthenticatedKey:
-    client = client_credentials(request, form)
-    key = tokens.authenticate(client_id=client.client_id, secret=client.secret)
-    if key is None:
+def _authenticated(request: HttpRequest, client: ClientCredentials) -> tokens.AuthenticatedClient:
+    """The client, its secret proven; its use is noted."""
+    try:
+        proven = tokens.authenticate(client_id=client.client_id, secret=client.secret)
+    except tokens.SecretEnded as ended:
+        raise _secret_ended(request, client, ended) from None
+    if proven is None:
         raise authentication_failed(client.client_id)
-    return key
+    usage.note_authentication(proven.client, origin_of_client(request))
+    return proven
 
 
-def _granted_scope(asked: str, *, client_id: str, secret: str) -> str:
+def _secret_ended(request: HttpRequest, client: ClientCredentials, ended: tokens.SecretEnded) -> ClientRefused:
+    """The refusal of a secret that was the client's own. Its owner will see that it was tried."""
+    usage.note_refusal(ended.secret_id, address=client_address(request), user_agent=user_agent(request))
+    description = f"The client secret {ENDED[ended.end.reason]} on {ended.end.at:%Y-%m-%d at %H:%M:%S} UTC."
+    return ClientRefused(description, client_id=client.client_id)
+
+
+def _granted_scope(request: HttpRequest, asked: str, client: ClientCredentials) -> str:
     """The scope to issue: `inherit`, or the rights asked for, each of which the owner must hold now.
 
     Only a narrower scope needs a look at the owner's rights, and only a proven client gets an answer about them.
@@ -142,10 +168,8 @@ def _granted_scope(asked: str, *, client_id: str, secret: str) -> str:
     names = [name for name in names if name] or [rights.INHERIT]
     if names == [rights.INHERIT]:
         return rights.INHERIT
-    key = tokens.authenticate(client_id=client_id, secret=secret)
-    if key is None:
-        raise authentication_failed(client_id)
-    if not key.rights.issuperset(name for name in names if name != rights.INHERIT):
+    proven = _authenticated(request, client)
+    if not proven.rights.issuperset(name for name in names if name != rights.INHERIT):
         raise OAuthError(
             oauth_error("invalid_scope", "The scope names a right that does not exist or that the owner lacks.")
         )

@@ -1,23 +1,32 @@
-"""The one form behind Create, Regenerate and Delete."""
+"""The forms of the key section: one for each prompt, and one that checks a secret."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
+from ..clients import lifecycle
 from ..http.requests import UserRequest
+from ..limits import attempts
+from ..models import ClientSecret, OAuthApplication, OldSecret
 from . import reauthentication
 
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
 
-class KeyActionForm(forms.Form):
+
+class PromptForm(forms.Form):
     """A confirmation: the version of the key that the person saw, and their password if it has to be proven again.
 
     A form without a version stands for whatever it is now; one with a version that no page of ours can have had, or
     with one of the past, is out of date.
     """
+
+    action: ClassVar[str]
+    title: ClassVar[_StrPromise]
 
     version = forms.IntegerField(required=False, widget=forms.HiddenInput)
     password = forms.CharField(
@@ -27,20 +36,33 @@ class KeyActionForm(forms.Form):
         error_messages={"required": _("Enter your password.")},
     )
 
-    def __init__(self, *args: Any, request: UserRequest, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, request: UserRequest, *, initial: dict[str, Any] | None = None) -> None:
+        super().__init__(request.POST if request.method == "POST" and initial is None else None, initial=initial)
         self.request = request
+        self.seen_now = lifecycle.version(request.user)
         if not reauthentication.is_due(request):
             del self.fields["password"]
+
+    @property
+    def fragment(self) -> str:
+        return f"profiles/partials/confirm_{self.action}.html"
 
     @property
     def lacks_password(self) -> bool:
         """Whether the password has to be proven and this form did not ask for it yet."""
         return "password" in self.fields and "password" not in self.data and not self.has_error("version")
 
+    def anew(self) -> Self:
+        """The form as it is when it is asked for; a choice that was made stays made."""
+        return type(self)(self.request, initial={})
+
+    def refusal(self, key: OAuthApplication | None, old: ClientSecret | None) -> lifecycle.KeyChangeRefused | None:
+        """Why there is nothing to ask, if there is not."""
+        return None if key else lifecycle.NoKey()
+
     def clean_version(self) -> int | None:
         version: int | None = self.cleaned_data["version"]
-        if version not in (None, self.request.user.key_version):
+        if version not in (None, self.seen_now):
             raise ValidationError(_("The key was changed."), code="stale")
         return version
 
@@ -53,3 +75,71 @@ class KeyActionForm(forms.Form):
         if not self.request.user.has_password(password):
             raise ValidationError(_("That is not your password. Try again."), code="incorrect")
         return password
+
+
+class CreateForm(PromptForm):
+    action = "create"
+    title = _("Confirm that it is you")
+
+    def refusal(self, key: OAuthApplication | None, old: ClientSecret | None) -> lifecycle.KeyChangeRefused | None:
+        return lifecycle.KeyExists() if key else None
+
+
+class RegenerateForm(PromptForm):
+    action = "regenerate"
+    title = _("Regenerate the secret key?")
+
+    # Not sent by a script that knows of no choice: then it is the first one.
+    old_secret = forms.ChoiceField(
+        label=_("The old secret key"),
+        choices=OldSecret.choices,
+        initial=OldSecret.NOW,
+        required=False,
+        widget=forms.RadioSelect,
+    )
+
+    field_order = ("version", "old_secret", "password")
+
+    def anew(self) -> Self:
+        chosen = self.data.get("old_secret")
+        return type(self)(self.request, initial={"old_secret": chosen} if chosen in OldSecret.values else {})
+
+    def clean_old_secret(self) -> OldSecret:
+        return OldSecret(self.cleaned_data["old_secret"] or OldSecret.NOW)
+
+
+class EndOldForm(PromptForm):
+    action = "end_old"
+    title = _("End the old secret key now?")
+
+    def refusal(self, key: OAuthApplication | None, old: ClientSecret | None) -> lifecycle.KeyChangeRefused | None:
+        return super().refusal(key, old) or (None if old else lifecycle.NoOldSecret())
+
+
+class DeleteForm(PromptForm):
+    action = "delete"
+    title = _("Delete your personal API access key?")
+
+
+class CheckForm(forms.Form):
+    """A secret that somebody found, to be told which one it is. It is never shown again, not even in its field."""
+
+    secret = forms.CharField(
+        label=_("Secret key to check"),
+        max_length=200,
+        help_text=_("It is compared, and neither kept nor shown."),
+        widget=forms.PasswordInput(
+            attrs={"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none", "autofocus": True}
+        ),
+        error_messages={"required": _("Paste a secret key.")},
+    )
+
+    def __init__(self, request: UserRequest) -> None:
+        super().__init__(request.POST if request.method == "POST" else None)
+        self.request = request
+
+    def clean(self) -> dict[str, Any]:
+        """Count the attempt (as guesses at passwords are) before anything is told."""
+        if not self.errors:
+            attempts.secret_check(self.request)
+        return self.cleaned_data

@@ -1,4 +1,4 @@
-"""My Profile: the page, and the three actions on the key that it offers.
+"""My Profile: the page, and what its section on the key offers to do.
 
 Every answer is the same whether htmx asked or the browser did; htmx gets the part of the page that changes, the
 browser the page around it. A form carries the version of the key that its reader saw, so a form sent again (refreshed,
@@ -9,193 +9,162 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
-from django.contrib import messages
 from django.http import HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404, render
-from django.urls import reverse
+from django.shortcuts import render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 from django_htmx.http import reswap, retarget
 
-from .. import rights
+from .. import credentials
 from ..clients import lifecycle, tokens
 from ..http.requests import UserRequest, origin_of
-from ..models import KeyEvent, OAuthApplication, User
-from ..templatetags.moments import absolute, clock
-from . import reauthentication
+from ..limits import attempts
+from ..models import ClientSecret
+from ..templatetags.moments import absolute
+from . import reauthentication, section
 from .base import page, wants_part
-from .forms import KeyActionForm
+from .forms import CheckForm, CreateForm, DeleteForm, EndOldForm, PromptForm, RegenerateForm
 
-EVENTS_SHOWN = 10
 # Tokens are counted up to here, then there are "more than" so many.
 TOKENS_COUNTED = 1000
-KEY_CHANGES = (KeyEvent.Action.CREATED, KeyEvent.Action.REGENERATED, KeyEvent.Action.DELETED, KeyEvent.Action.REVOKED)
 
 
 @page("GET", "HEAD")
 def profile(request: UserRequest) -> HttpResponse:
-    return _profile(request)
+    return section.answer(request)
 
 
 @page("GET", "HEAD", "POST")
+@sensitive_variables()
 def key_create(request: UserRequest) -> HttpResponse:
     if request.method != "POST":
         # Nothing to confirm. Whoever asks stands on the page that answered Create, and reloads it by its address.
-        return HttpResponseRedirect(section_url())
-    return _change(request, "create")
+        return HttpResponseRedirect(section.url())
+    form = CreateForm(request)
+    if unconfirmed := _unless_confirmed(request, form):
+        return unconfirmed
+    try:
+        _key, secret = lifecycle.create(**_change(form))
+    except lifecycle.KeyChangeRefused as refusal:
+        return section.refused(request, refusal)
+    # Answered without a redirect, on purpose: this is the one response that has the secret.
+    return section.answer(request, secret=secret, done="create")
 
 
 @page("GET", "HEAD", "POST")
+@sensitive_variables()
 def key_regenerate(request: UserRequest) -> HttpResponse:
-    return _change(request, "regenerate") if request.method == "POST" else _ask(request, "regenerate")
+    form = RegenerateForm(request)
+    if unconfirmed := _unless_confirmed(request, form):
+        return unconfirmed
+    try:
+        _key, secret = lifecycle.regenerate(**_change(form), old_secret=form.cleaned_data["old_secret"])
+    except lifecycle.KeyChangeRefused as refusal:
+        return section.refused(request, refusal)
+    return section.answer(request, secret=secret, done="regenerate")
+
+
+@page("GET", "HEAD", "POST")
+def key_end_old(request: UserRequest) -> HttpResponse:
+    form = EndOldForm(request)
+    if unconfirmed := _unless_confirmed(request, form):
+        return unconfirmed
+    try:
+        lifecycle.end_old_secret(**_change(form))
+    except lifecycle.KeyChangeRefused as refusal:
+        return section.refused(request, refusal)
+    said = _("The old secret key was ended on %(moment)s. It and its access tokens are refused from now on.")
+    return section.told(request, said % {"moment": absolute(timezone.now())})
 
 
 @page("GET", "HEAD", "POST")
 def key_delete(request: UserRequest) -> HttpResponse:
-    return _change(request, "delete") if request.method == "POST" else _ask(request, "delete")
+    form = DeleteForm(request)
+    if unconfirmed := _unless_confirmed(request, form):
+        return unconfirmed
+    try:
+        lifecycle.delete(**_change(form))
+    except lifecycle.KeyChangeRefused as refusal:
+        return section.refused(request, refusal)
+    said = _("Your personal API access key was deleted on %(moment)s. Applications that used it have lost access.")
+    return section.told(request, said % {"moment": absolute(timezone.now())})
 
 
-def section_url() -> str:
-    return reverse("profile") + "#api-key"
-
-
+@page("GET", "HEAD", "POST")
 @sensitive_variables()
-def _change(request: UserRequest, action: str) -> HttpResponse:
-    """Do what was confirmed, once the password is proven if it has to be; else say why not, or ask."""
-    form = KeyActionForm(request.POST, request=request)
+def key_check(request: UserRequest) -> HttpResponse:
+    """Which secret of the key is this one? It changes nothing, so it asks for no password."""
+    key = lifecycle.of(request.user)
+    if key is None:
+        return section.refused(request, lifecycle.NoKey())
+    form = CheckForm(request)
+    context: dict[str, Any] = {"form": form, "key": key, "action": "check", "title": _("Check a secret key")}
+    if form.is_valid():
+        shown = form.cleaned_data["secret"].strip()
+        context["checked"] = True
+        del form.fields["secret"].widget.attrs["autofocus"]  # the answer has it
+        context["well_formed"] = credentials.is_secret(shown)
+        context["found"] = ClientSecret.objects.filter(application=key, digest=credentials.digest(shown)).first()
+    response = _prompt(request, "profiles/partials/check.html", context, status=422 if form.errors else 200)
+    return attempts.answered(response, attempts.refusal_in(form))
+
+
+def _unless_confirmed(request: UserRequest, form: PromptForm) -> HttpResponse | None:
+    """Ask, or say why nothing is done; None when it was confirmed, and the password proven if it has to be."""
+    if not form.is_bound:
+        return _ask(request, form)
     if form.lacks_password:
-        return _ask(request, action)
+        return _ask(request, form.anew())
     if not form.is_valid():
         if form.has_error("version"):
-            return _refused(request, lifecycle.KeyChanged())
+            return section.refused(request, lifecycle.KeyChanged())
         if form.has_error("password", "incorrect"):
             lifecycle.record_refused_password(owner=request.user, origin=origin_of(request))
-        return _ask(request, action, form, status=429 if form.has_error("password", "limited") else 422)
+        return _ask(request, form, status=429 if form.has_error("password", "limited") else 422)
     if "password" in form.cleaned_data:
         reauthentication.accept(request)
-    confirmed: dict[str, Any] = {
-        "owner": request.user,
-        "origin": origin_of(request),
-        "version": form.cleaned_data["version"],
-    }
-    try:
-        if action == "delete":
-            lifecycle.delete(**confirmed)
-            return _deleted(request)
-        _key, secret = lifecycle.create(**confirmed) if action == "create" else lifecycle.regenerate(**confirmed)
-    except lifecycle.KeyChangeRefused as refusal:
-        return _refused(request, refusal)
-    # Answered without a redirect, on purpose: this is the one response that has the secret.
-    return _profile(request, secret=secret, done=action)
+    return None
 
 
-def _deleted(request: UserRequest) -> HttpResponse:
-    said = _("Your personal API access key was deleted on %(moment)s. Applications that used it have lost access.") % {
-        "moment": absolute(timezone.now())
-    }
-    if wants_part(request):
-        return _profile(request, notices=[("success", said)])
-    messages.success(request, said, extra_tags="key")
-    return HttpResponseRedirect(section_url())
+def _change(form: PromptForm) -> dict[str, Any]:
+    """What every change of a key is told."""
+    request = form.request
+    return {"owner": request.user, "origin": origin_of(request), "version": form.cleaned_data["version"]}
 
 
-def _refused(request: UserRequest, refusal: lifecycle.KeyChangeRefused) -> HttpResponse:
-    """Nothing was changed: the section as it is now, with the reason."""
-    return _profile(request, refusal=refusal, status=409)
-
-
-@sensitive_variables()
-def _profile(
-    request: UserRequest,
-    *,
-    secret: str = "",
-    done: str = "",
-    refusal: lifecycle.KeyChangeRefused | None = None,
-    notices: list[tuple[str, str]] | None = None,
-    status: int = 200,
-) -> HttpResponse:
-    """The page, or for htmx its last section, as things are now.
-
-    `secret` is shown if there is one, `done` says which action made it, `notices` are (kind, text) for the section.
-    """
-    # After a change once more: who you are, your key and its version are to be of one moment, the one after it.
-    owner = get_object_or_404(User.objects.with_all(), pk=request.user.pk) if request.method == "POST" else request.user
-    key: OAuthApplication | None = getattr(owner, "key", None)
-    events = list(owner.key_events.all()[:EVENTS_SHOWN])
-    changed = next((event for event in events if event.action in KEY_CHANGES), None)
-    notices = list(notices or [])
-    if refusal:
-        notices.append(("warning", _why_refused(refusal, key, changed)))
-    context: dict[str, Any] = {
-        "owner": owner,
-        "key": key,
-        "secret": secret,
-        "done": done,
-        "events": events,
-        "revoked": changed if changed and changed.action == KeyEvent.Action.REVOKED else None,
-        "notices": notices,
-        "token_url": settings.BASE_URL + reverse("oauth-token"),
-        "api_url": settings.BASE_URL + "/api/v1/users/current",
-    }
-    if wants_part(request):
-        response = render(request, "profiles/partials/key_section.html", context, status=status)
-        return reswap(retarget(response, "#api-key"), "outerHTML")
-    said = list(messages.get_messages(request))
-    notices.extend((m.level_tag, str(m.message)) for m in said if "key" in m.tags.split())
-    context["messages"] = [m for m in said if "key" not in m.tags.split()]
-    context["rights"] = rights.grouped(owner.rights)
-    return render(request, "profiles/profile.html", context, status=status)
-
-
-def _why_refused(refusal: lifecycle.KeyChangeRefused, key: OAuthApplication | None, changed: KeyEvent | None) -> str:
-    lost = _("The secret key can no longer be shown. If you have not stored it, regenerate it.")
-    if isinstance(refusal, lifecycle.KeyExists):
-        return _("You already have a personal API access key, and you can have one.") + " " + lost
-    if isinstance(refusal, lifecycle.NoKey) or not changed:
-        return _("Nothing was done: you don’t have a personal API access key.") if not key else lost
-    said = {
-        KeyEvent.Action.CREATED: _("This key was created at %(time)s, in another window or by an earlier click."),
-        KeyEvent.Action.DELETED: _("This key was deleted at %(time)s, in another window or by an earlier click."),
-        KeyEvent.Action.REVOKED: _("This key was revoked by an administrator at %(time)s."),
-    }.get(
-        KeyEvent.Action(changed.action),
-        _("This key was changed at %(time)s, in another window or by an earlier click."),
-    ) % {"time": clock(changed.time)}
-    return " ".join((said, _("Nothing was done now."), lost if key else "")).strip()
-
-
-def _ask(request: UserRequest, action: str, form: KeyActionForm | None = None, *, status: int = 200) -> HttpResponse:
-    """The confirmation of an action, with the password if it has to be proven: a dialog, or a page of its own."""
+def _ask(request: UserRequest, form: PromptForm, *, status: int = 200) -> HttpResponse:
+    """The prompt of an action, with the password if it has to be proven."""
     key = lifecycle.of(request.user)
-    if key is None and action != "create":
-        return _refused(request, lifecycle.NoKey())
-    if key and action == "create":
-        return _refused(request, lifecycle.KeyExists())
-    form = form or KeyActionForm(request=request)
+    secrets = section.Secrets.of(key)
+    if refusal := form.refusal(key, secrets.old):
+        return section.refused(request, refusal)
     # What is focused first: Cancel, unless there is nothing to lose or something to put right.
-    to_password = "password" in form.fields and (action == "create" or bool(form.errors))
+    to_password = "password" in form.fields and (form.action == "create" or bool(form.errors))
     if to_password:
         form.fields["password"].widget.attrs["autofocus"] = True
     count = tokens.count_live(key, at_most=TOKENS_COUNTED + 1) if key else 0
-    fragment = f"profiles/partials/confirm_{action}.html"
     context = {
-        "action": action,
-        "fragment": fragment,
         "form": form,
+        "action": form.action,
+        "title": form.title,
         "cancel_first": not to_password,
-        "version": request.user.key_version,
+        "version": form.seen_now,
         "key": key,
+        "secrets": secrets,
         "live_tokens": min(count, TOKENS_COUNTED),
         "more_tokens": count > TOKENS_COUNTED,
-        "in_dialog": wants_part(request),
     }
-    if wants_part(request):
-        response = render(request, fragment, context, status=status)
-        response = reswap(retarget(response, "#key-dialog-body"), "innerHTML")
-    else:
-        response = render(request, "profiles/confirm.html", context, status=status)
+    response = _prompt(request, form.fragment, context, status=status)
     if status == 429:
         response.headers["Retry-After"] = "60"
     return response
+
+
+def _prompt(request: UserRequest, fragment: str, context: dict[str, Any], *, status: int) -> HttpResponse:
+    """A dialog in the page, or a page of its own."""
+    context = {**context, "fragment": fragment, "in_dialog": wants_part(request)}
+    if not wants_part(request):
+        return render(request, "profiles/confirm.html", context, status=status)
+    response = render(request, fragment, context, status=status)
+    return reswap(retarget(response, "#key-dialog-body"), "innerHTML")

@@ -6,14 +6,14 @@ from typing import Any
 
 from django.contrib.sessions.models import Session
 from django.core.management.base import CommandParser
-from django.db import transaction
-from django.db.models import F
+from django.db import connection, transaction
 
-from ...models import OAuthApplication, User
+from ...models import OAuthApplication
 from .. import working
 
-# Far beyond what the versions reached since the backup: no form of that time fits again, however often a key changes.
-VERSIONS_AHEAD = 1_000_000
+# Far beyond what was given out since the backup: forms carry the number of an event (see `lifecycle`), and none of that
+# time shall fit again.
+EVENTS_AHEAD = 1_000_000
 
 
 class Command(working.Command):
@@ -33,7 +33,8 @@ class Command(working.Command):
             self.stdout.write(f"The access tokens of {keys:,} keys, and {sessions:,} sessions, would be ended.")
             return
         with transaction.atomic():
-            User.objects.update(key_version=F("key_version") + VERSIONS_AHEAD)
+            _end_tokens()
+            _skip_numbers_of_events()
             Session.objects.all().delete()
         self.stdout.write(f"The access tokens of {keys:,} keys, and {sessions:,} sessions, were ended.")
         if keys:
@@ -41,3 +42,18 @@ class Command(working.Command):
                 f"The {keys:,} keys are as they were at the backup. Now revoke those that were deleted, revoked or "
                 "regenerated since: manage.py revokekeys --listed FILE, or --all if that cannot be known."
             )
+
+
+def _end_tokens() -> None:
+    """Delete them: a token is good as long as its secret, and which of the secrets have ended since nobody knows."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM profiles_accesstoken")
+
+
+def _skip_numbers_of_events() -> None:
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            sequence = "pg_get_serial_sequence('profiles_keyevent', 'id')"
+            cursor.execute(f"SELECT setval({sequence}, nextval({sequence}) + %s)", [EVENTS_AHEAD])
+        else:
+            cursor.execute("UPDATE sqlite_sequence SET seq = seq + %s WHERE name = 'profiles_keyevent'", [EVENTS_AHEAD])

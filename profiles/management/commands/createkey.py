@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from ...clients import lifecycle
-from ...models import User
+from ...models import OldSecret, User
 from .. import working
 from ..working import origin_of_command
 
@@ -22,10 +22,18 @@ class Command(working.Command):
             "--regenerate",
             action="store_true",
             help="replace the secret key of the key there is: the old one and every access token obtained with "
-            "it are refused at once",
+            "it are refused at once, unless --overlap says otherwise",
+        )
+        parser.add_argument(
+            "--overlap",
+            choices=[OldSecret.FIRST_USE, OldSecret.DAY],
+            help="with --regenerate: until when the old secret key stays good: until the new one is first used, for "
+            "7 days at the latest, or for 24 hours",
         )
 
-    def handle(self, *, email: str, regenerate: bool, **options: Any) -> None:
+    def handle(self, *, email: str, regenerate: bool, overlap: str | None, **options: Any) -> None:
+        if overlap and not regenerate:
+            raise CommandError("--overlap says what becomes of an old secret key: it needs --regenerate.")
         try:
             owner = User.objects.get_by_natural_key(email)
         except User.DoesNotExist:
@@ -34,11 +42,16 @@ class Command(working.Command):
             raise CommandError(f"{owner.email} is not active, so the key would be refused. Reactivate the user first.")
         origin = origin_of_command("createkey")
         try:
-            key, secret = (lifecycle.regenerate if regenerate else lifecycle.create)(owner=owner, origin=origin)
+            if regenerate:
+                key, secret = lifecycle.regenerate(
+                    owner=owner, origin=origin, old_secret=OldSecret(overlap or OldSecret.NOW)
+                )
+            else:
+                key, secret = lifecycle.create(owner=owner, origin=origin)
         except lifecycle.KeyExists:
             raise CommandError(
                 f"{owner.email} has a key already; nothing was changed. --regenerate replaces its secret key: the "
-                "old one and every access token obtained with it are refused at once."
+                "old one and every access token obtained with it are refused at once, or with --overlap later."
             ) from None
         except lifecycle.NoKey:
             raise CommandError(f"{owner.email} has no key to regenerate. Without --regenerate one is made.") from None

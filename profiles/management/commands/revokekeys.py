@@ -83,7 +83,7 @@ class Command(working.Command):
         for selection in selections:
             for key in _in_parts(_keys(selection, last)):
                 used = f"last used {key.last_used:%Y-%m-%d %H:%M} UTC" if key.last_used else "never used"
-                self.stdout.write(f"{key.client_id}  {printable(key.user.email)}  {used}")
+                self.stdout.write(f"{key.client_id}  {printable(key.owner.email)}  {used}")
 
     def _confirm(self, number: int) -> None:
         try:
@@ -99,7 +99,7 @@ class Command(working.Command):
             with transaction.atomic():
                 # The owner's row first, as every change does. Then this very key, if it still is what was asked for:
                 # it may have been used, or have been deleted and another made, since it was read.
-                owner = User.objects.select_for_update().filter(pk=key.user_id).first()
+                owner = User.objects.select_for_update().filter(pk=key.owner.pk).first()
                 if owner is None or not selected.filter(pk=key.pk).exists():
                     continue
                 lifecycle.revoke(owner=owner, origin=origin, reason=reason)
@@ -139,7 +139,7 @@ def _selections(which: dict[str, Any]) -> Iterator[Q]:
 
 def _unused_since(moment: datetime) -> Q:
     # A new secret is a sign of life, too.
-    return Q(secret_created__lt=moment) & (Q(last_used=None) | Q(last_used__lt=moment))
+    return ~Q(secrets__created__gte=moment) & (Q(last_used=None) | Q(last_used__lt=moment))
 
 
 def _client_ids(file: Path) -> list[str]:
@@ -155,7 +155,7 @@ def _client_ids(file: Path) -> list[str]:
 
 
 def _keys(selection: Q, last: int) -> Any:
-    return OAuthApplication.objects.filter(selection, pk__lte=last)
+    return OAuthApplication.objects.filter(selection, pk__lte=last, user__isnull=False)
 
 
 def _in_parts(selected: Any) -> Iterator[OAuthApplication]:

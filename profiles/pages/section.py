@@ -1,0 +1,144 @@
+"""The section "Personal API access key" as things are now, in each of its states, and My Profile around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.db.models import Q
+from django.http import HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_variables
+from django_htmx.http import reswap, retarget
+
+from .. import rights
+from ..clients import lifecycle
+from ..http.requests import UserRequest
+from ..models import ClientSecret, KeyEvent, OAuthApplication, User
+from ..templatetags.moments import clock
+from .base import wants_part
+
+EVENTS_SHOWN = 10
+# How long it is told that an ended secret was tried.
+REFUSAL_SHOWN_FOR = timedelta(days=30)
+
+Action = KeyEvent.Action
+
+
+def url() -> str:
+    return reverse("profile") + "#api-key"
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Of all secrets of a key, those that the section tells about."""
+
+    current: ClientSecret | None = None
+    old: ClientSecret | None = None
+    """The one that was replaced and is still good."""
+    refused: ClientSecret | None = None
+    """The one that was last tried after its end."""
+
+    @classmethod
+    def of(cls, key: OAuthApplication | None) -> Secrets:
+        if key is None:
+            return cls()
+        now = timezone.now()
+        told = Q(ends=None) | Q(ends__gt=now, ended=False) | Q(last_refused__gt=now - REFUSAL_SHOWN_FOR)
+        found = list(key.secrets.filter(told))
+        live = [secret for secret in found if secret.is_live]
+        tried = [(secret.last_refused, secret.pk, secret) for secret in found if secret.last_refused]
+        return cls(
+            current=next((secret for secret in live if secret.ends is None), None),
+            old=next((secret for secret in live if secret.ends), None),
+            refused=max(tried)[2] if tried else None,
+        )
+
+
+@sensitive_variables()
+def answer(
+    request: UserRequest,
+    *,
+    secret: str = "",
+    done: str = "",
+    notices: list[tuple[str, str]] | None = None,
+    refusal: lifecycle.KeyChangeRefused | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    """The page, or for htmx its last section, as things are now.
+
+    `secret` is shown if there is one, `done` says which action made it, `notices` are (kind, text) for the section,
+    `refusal` is why nothing was done.
+    """
+    # After a change once more: who you are, your key and its version are to be of one moment, the one after it.
+    owner = get_object_or_404(User.objects.with_all(), pk=request.user.pk) if request.method == "POST" else request.user
+    key: OAuthApplication | None = getattr(owner, "key", None)
+    events = list(owner.key_events.all()[:EVENTS_SHOWN])
+    changed = next((event for event in events if event.action in lifecycle.CHANGES), None)
+    notices = list(notices or [])
+    if refusal:
+        notices.append(("warning", _why_refused(refusal, key, changed)))
+    context: dict[str, Any] = {
+        "owner": owner,
+        "key": key,
+        "version": changed.pk if changed else lifecycle.version(owner),
+        "secrets": Secrets.of(key),
+        "secret": secret,
+        "done": done,
+        "events": events,
+        "revoked": changed if changed and changed.action == Action.REVOKED else None,
+        "notices": notices,
+        "token_url": settings.BASE_URL + reverse("oauth-token"),
+        "api_url": settings.BASE_URL + "/api/v1/users/current",
+    }
+    if wants_part(request):
+        response = render(request, "profiles/partials/key_section.html", context, status=status)
+        return reswap(retarget(response, "#api-key"), "outerHTML")
+    said = list(messages.get_messages(request))
+    notices.extend((m.level_tag, str(m.message)) for m in said if "key" in m.tags.split())
+    context["messages"] = [m for m in said if "key" not in m.tags.split()]
+    context["rights"] = rights.grouped(owner.rights)
+    return render(request, "profiles/profile.html", context, status=status)
+
+
+def refused(request: UserRequest, refusal: lifecycle.KeyChangeRefused) -> HttpResponse:
+    """Nothing was changed: the section as it is now, with the reason."""
+    return answer(request, refusal=refusal, status=409)
+
+
+def told(request: UserRequest, text: str) -> HttpResponse:
+    """The section after a change that shows no secret. A browser is sent to it, so that Refresh does nothing."""
+    if wants_part(request):
+        return answer(request, notices=[("success", text)])
+    messages.success(request, text, extra_tags="key")
+    return HttpResponseRedirect(url())
+
+
+def _why_refused(refusal: lifecycle.KeyChangeRefused, key: OAuthApplication | None, changed: KeyEvent | None) -> str:
+    lost = _("The secret key can no longer be shown. If you have not stored it, regenerate it.")
+    if isinstance(refusal, lifecycle.KeyExists):
+        return _("You already have a personal API access key, and you can have one.") + " " + lost
+    if isinstance(refusal, lifecycle.NoOldSecret):
+        return _("Nothing was done: no old secret key works any more.")
+    if isinstance(refusal, lifecycle.NoKey) or not changed:
+        return _("Nothing was done: you don’t have a personal API access key.") if not key else lost
+    return " ".join(
+        (_what_happened(changed, clock(changed.time)), _("Nothing was done now."), lost if key else "")
+    ).strip()
+
+
+def _what_happened(changed: KeyEvent, time: str) -> str:
+    said = {
+        Action.CREATED: _("This key was created at %(time)s, in another window or by an earlier click."),
+        Action.DELETED: _("This key was deleted at %(time)s, in another window or by an earlier click."),
+        Action.REVOKED: _("This key was revoked by an administrator at %(time)s."),
+        Action.OLD_SECRET_ENDED: _("The old secret key of this key stopped at %(time)s."),
+    }
+    other = _("This key was changed at %(time)s, in another window or by an earlier click.")
+    return said.get(Action(changed.action), other) % {"time": time}
