@@ -22,9 +22,10 @@ from profiles import credentials
 from profiles.clients import lifecycle
 from profiles.http.requests import USER_AGENT_LENGTH
 from profiles.mail import notices
-from profiles.models import KeyEvent, User
+from profiles.models import KeyEvent, OldSecret, User
 from profiles.origin import Origin
 
+from .conftest import KeyPair, use
 from .server import Server, running, sqlite_url
 from .visitor import Visitor
 
@@ -77,6 +78,39 @@ def test_the_owner_is_mailed_what_when_from_where_and_what_to_do(
         assert "If this was not you" in text
         assert "http://127.0.0.1:8000/accounts/password/reset/" in text
         assert ("http://127.0.0.1:8000/profile/#api-key" in text) == (action != "deleted")
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        (OldSecret.NOW, "is refused from now on. The Client ID stays the same."),
+        (OldSecret.FIRST_USE, "stops when the new one is first used, in 7 days at the latest."),
+        (OldSecret.DAY, "stops in 24 hours."),
+    ],
+)
+def test_the_owner_is_mailed_what_was_chosen_for_the_old_secret(
+    choice, said, user, key, committed, mailoutbox
+):  # security 27, 61
+    with committed():
+        lifecycle.regenerate(owner=user, origin=by(user), old_secret=choice)
+    for text in parts(mailoutbox[-1]):
+        assert f"The old secret key, and every access token obtained with it, {said}" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("how", ["by the owner", "by the first use"])
+def test_the_owner_is_mailed_the_end_of_the_old_secret(how, user, key, committed, mailoutbox):  # security 27, 61
+    new, secret = lifecycle.regenerate(owner=user, origin=by(user), old_secret=OldSecret.FIRST_USE)
+    with committed():
+        if how == "by the owner":
+            lifecycle.end_old_secret(owner=user, origin=by(user))
+        else:
+            use(KeyPair(new, secret), address="198.51.100.9", user_agent="cron/1")
+    mail = mailoutbox[-1]
+    assert mail.subject == "The old secret key of your personal API access key was ended"
+    for text in parts(mail):
+        assert ("the first use of the new secret key" in text) == (how != "by the owner")
+        assert ("198.51.100.9" in text) == (how != "by the owner")
+        assert "The new one goes on working." in " ".join(text.split())
 
 
 def test_of_a_revocation_the_owner_hears_the_reason_but_not_the_administrators_address(

@@ -171,6 +171,7 @@ class KeyEventAdmin(EventAdmin):
         "address",
         "user_agent",
         "reason",
+        "old_secret",
     )
 
     def found_by(self, word: str) -> Q:

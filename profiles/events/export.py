@@ -27,7 +27,7 @@ WHO_AND_WHERE = (
     "address",
     "user_agent",
 )
-COLUMNS = ("time", "action", "client_id", *WHO_AND_WHERE, "reason")
+COLUMNS = ("time", "action", "client_id", *WHO_AND_WHERE, "reason", "old_secret")
 ACCOUNT_COLUMNS = ("time", "action", *WHO_AND_WHERE, "detail")
 
 AnyEvent = TypeVar("AnyEvent", KeyEvent, AccountEvent)
@@ -100,5 +100,5 @@ def _cells(event: KeyEvent | AccountEvent) -> tuple[str, ...]:
         event.via,
         event.address or "",
         event.user_agent,
-        event.reason if isinstance(event, KeyEvent) else event.detail,
+        *((event.reason, event.old_secret) if isinstance(event, KeyEvent) else (event.detail,)),
     )

@@ -17,11 +17,11 @@ import logging
 import re
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import make_msgid
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -32,7 +32,7 @@ from django.urls import reverse
 from django.utils import translation
 from django.utils.translation import gettext_lazy as _
 
-from ..models import AccountEvent, KeyEvent
+from ..models import AccountEvent, Event, KeyEvent, OldSecret
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 # Some 10 MB. Only a mail server that is away for hours, or the revocation of very many keys, gets there.
 WAITING_AT_MOST = 10_000
+
+Fact: TypeAlias = "tuple[_StrPromise, str | _StrPromise]"  # its name, and what it says
 
 _mailers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="notices")
 _waiting: set[Future[None]] = set()
@@ -83,6 +85,14 @@ WORDS: dict[str, Words] = {
         effect=_(
             "The old secret key, and every access token obtained with it, is refused from now on. The Client ID "
             "stays the same."
+        ),
+        remedy=_("Regenerate the secret key again, or delete the key; that ends every access token too:"),
+    ),
+    KeyEvent.Action.OLD_SECRET_ENDED: Words(
+        subject=_("The old secret key of your personal API access key was ended"),
+        effect=_(
+            "The old secret key, and every access token obtained with it, is refused from now on. The new one goes on "
+            "working."
         ),
         remedy=_("Regenerate the secret key again, or delete the key; that ends every access token too:"),
     ),
@@ -206,6 +216,24 @@ WORDS: dict[str, Words] = {
 }
 
 
+# What becomes of the old secret key, where it was not to stop at once.
+_STOPS_LATER = {
+    OldSecret.FIRST_USE: _(
+        "The old secret key, and every access token obtained with it, stops when the new one is first used, in 7 days "
+        "at the latest. The Client ID stays the same."
+    ),
+    OldSecret.DAY: _(
+        "The old secret key, and every access token obtained with it, stops in 24 hours. The Client ID stays the same."
+    ),
+}
+
+
+def words_of(event: KeyEvent | AccountEvent) -> Words:
+    words = WORDS[event.action]
+    later = _STOPS_LATER.get(OldSecret(event.old_secret)) if isinstance(event, KeyEvent) and event.old_secret else None
+    return replace(words, effect=later) if later else words
+
+
 def mail_owner(event: KeyEvent | AccountEvent, *, email: str = "") -> None:
     """Mail the owner about this event once it is committed, if it is one of `WORDS`.
 
@@ -255,7 +283,7 @@ def _notice(email: str, language: str, event: KeyEvent | AccountEvent) -> EmailM
     with translation.override(language):
         context = _context(event)
         return EmailMultiAlternatives(
-            str(WORDS[event.action].subject),
+            str(words_of(event).subject),
             render_to_string("mail/notice.txt", context),
             to=[email],
             alternatives=[(render_to_string("mail/notice.html", context), "text/html")],
@@ -269,42 +297,49 @@ def _notice(email: str, language: str, event: KeyEvent | AccountEvent) -> EmailM
 
 def _context(event: KeyEvent | AccountEvent) -> dict[str, object]:
     """What the templates say, out of the event alone: its users may be gone, and a look-up would open a connection."""
-    words = WORDS[event.action]
-    at_the_door = event.action in _AT_THE_DOOR
-    by_owner = event.actor_uid == event.owner_uid and event.action != KeyEvent.Action.REVOKED
-    facts: list[tuple[object, str | _StrPromise]] = [
-        (_("When"), f"{event.time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"),
-    ]
+    words = words_of(event)
+    facts: list[Fact] = [(_("When"), f"{event.time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC")]
     if isinstance(event, KeyEvent):
         facts += [(_("Client ID"), event.client_id)]
     elif event.detail:
         facts += [(_("Which"), event.detail)]
-    if by_owner or at_the_door:
-        by = _("you, on the page My Profile")
-        if at_the_door:
-            by = _("you, or somebody who knows your password")
-        elif event.action == AccountEvent.Action.PASSWORD_RESET:
-            by = _("you, or whoever opened the link that was mailed to you")
-        facts += [
-            (_("By"), by),
-            (_("From"), event.address or _("an unknown address")),
-            (_("With"), without_links(event.user_agent) or _("an unknown client")),
-        ]
-    elif event.via == KeyEvent.Via.COMMAND:
-        facts += [(_("By"), _("an administrator, on the command line"))]
-    else:
-        facts += [(_("By"), _("an administrator"))]
+    facts += _by_whom(event)
     if isinstance(event, KeyEvent) and event.reason:
         facts += [(_("Reason"), event.reason)]
     return {
         "words": words,
         "facts": facts,
-        "by_owner": by_owner or at_the_door,
+        "by_owner": _by_owner(event),
         "site": settings.BASE_URL,
         "about_key": isinstance(event, KeyEvent),
         "link": f"{settings.BASE_URL}{reverse('profile')}#{words.section}",
         "password_link": f"{settings.BASE_URL}{reverse('account_reset_password')}",
     }
+
+
+def _by_owner(event: KeyEvent | AccountEvent) -> bool:
+    """Whether the owner did it, or somebody in their place."""
+    own = event.actor_uid == event.owner_uid and event.action != KeyEvent.Action.REVOKED
+    return own or event.action in _AT_THE_DOOR
+
+
+def _by_whom(event: KeyEvent | AccountEvent) -> list[Fact]:
+    """Who did it; and from where, unless it was an administrator."""
+    if not _by_owner(event) and event.via != Event.Via.OAUTH:
+        command = event.via == Event.Via.COMMAND
+        return [(_("By"), _("an administrator, on the command line") if command else _("an administrator"))]
+    by = _("you, on the page My Profile")
+    if event.action in _AT_THE_DOOR:
+        by = _("you, or somebody who knows your password")
+    elif event.action == AccountEvent.Action.PASSWORD_RESET:
+        by = _("you, or whoever opened the link that was mailed to you")
+    elif event.via == Event.Via.OAUTH:
+        by = _("the first use of the new secret key")
+    return [
+        (_("By"), by),
+        (_("From"), event.address or _("an unknown address")),
+        (_("With"), without_links(event.user_agent) or _("an unknown client")),
+    ]
 
 
 def without_links(user_agent: str) -> str:
