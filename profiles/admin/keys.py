@@ -126,6 +126,9 @@ class KeyAdmin(ReadOnly, ListAdmin):
         "company",
         "created_time",
         "secret_created_time",
+        "secret_shown_to",
+        "old_secret_ends",
+        "secret_refused",
         "last_used_time",
         "last_used_address",
         "last_used_agent",
@@ -170,6 +173,21 @@ class KeyAdmin(ReadOnly, ListAdmin):
     @admin.display(description=gettext_lazy("secret created (UTC)"), ordering="secret_created")
     def secret_created_time(self, obj: Any) -> str:
         return moment(obj.secret_created)
+
+    @admin.display(description=gettext_lazy("secret shown to"))
+    def secret_shown_to(self, obj: OAuthApplication) -> str:
+        current = obj.secrets.filter(ends=None).select_related("shown_to").first()
+        return str(current.shown_to or "") if current else ""
+
+    @admin.display(description=gettext_lazy("old secret ends (UTC)"))
+    def old_secret_ends(self, obj: OAuthApplication) -> str:
+        old = obj.secrets.live().exclude(ends=None).first()
+        return moment(old.ends) if old else ""
+
+    @admin.display(description=gettext_lazy("ended secret last refused (UTC)"))
+    def secret_refused(self, obj: OAuthApplication) -> str:
+        refused = obj.secrets.exclude(last_refused=None).order_by("-last_refused").first()
+        return " · ".join(filter(None, (moment(refused.last_refused), refused.last_refused_address))) if refused else ""
 
     @admin.display(description=gettext_lazy("last used (UTC)"))
     def last_used_time(self, obj: OAuthApplication) -> str:
