@@ -6,7 +6,7 @@ from django.views.generic import RedirectView
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="profile"), name="home"),
-    path("profile/", include("profiles.pages.urls")),
+    path("profile/", include("profiles.urls")),
     path("accounts/", include("profiles.account.urls")),
     path("admin/", admin.site.urls),
     path("", include("profiles.api.urls")),

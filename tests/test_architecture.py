@@ -74,7 +74,7 @@ EXCEPTIONS = {
     (
         "profiles.api.pictures",
         "profiles.account.pictures",
-    ): "who sees a picture is one rule for both, and its files too",
+    ): "who sees a picture: one rule for both",
 }
 
 

@@ -1,7 +1,7 @@
 from django.urls import path
 
-from ..account import details, email, pictures
-from . import key
+from .account import details, email, pictures
+from .pages import key
 
 urlpatterns = [
     path("", key.profile, name="profile"),
