@@ -1,6 +1,8 @@
-"""How far staff reach: whose rows they see and change in the admin site, and which rights they may give.
+"""Which users this one may see; and how far staff reach: whom they may touch, and which rights they may give.
 
-Django's permissions say which pages open to somebody. This says for whom, and how much:
+By the API and on the pages everybody sees the users of their own company (`colleagues`), if they have the right for it.
+
+In the admin site, Django's permissions say which pages open to somebody. This says for whom, and how much:
 
 1. Who belongs to a company reaches its users and what is theirs: keys, tokens, events. Who belongs to none looks after
    the whole site and reaches all.
@@ -22,6 +24,12 @@ from . import rights
 from .models import AccessProfile, Company, User
 
 Row = TypeVar("Row", bound=Model)
+
+
+def colleagues(viewer: User) -> QuerySet[User]:
+    """The users of the viewer's company. Without a company they are alone, not one of all who have none."""
+    users = User.objects.all()
+    return users.filter(company=viewer.company_id) if viewer.company_id else users.filter(pk=viewer.pk)
 
 
 def is_site_wide(actor: User) -> bool:

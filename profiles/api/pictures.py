@@ -13,6 +13,7 @@ from django.core.files.storage import default_storage
 from django.http import HttpRequest, HttpResponse
 from django.utils.http import parse_etags
 
+from .. import reach
 from ..account import pictures
 from ..http import errors
 from ..models import User
@@ -30,13 +31,13 @@ def seen_by(viewer: User, rights: Collection[str], uid: str) -> User | None:
     """
     if uid == viewer.uid:
         return viewer
-    if not viewer.company_id:  # alone, not one of all who have no company
+    if viewer.company_id is None:
         return None
     if VIEW_USERS not in rights:
         raise insufficient(VIEW_USERS)
     if not _is_uid(uid):  # PostgreSQL takes no NUL, not even to look for it
         return None
-    return User.objects.filter(company_id=viewer.company_id, uid=uid).only("picture").first()
+    return reach.colleagues(viewer).filter(uid=uid).only("picture").first()
 
 
 def answer(request: HttpRequest, *, viewer: User, rights: Collection[str], uid: str, size: str) -> HttpResponse:

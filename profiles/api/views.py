@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import translation
 
+from .. import reach
 from ..account import session_store
 from ..http.access import Access, declares
 from ..http.responses import CACHEABLE, ApiJsonResponse
@@ -36,11 +37,9 @@ def users_rights(request: ApiRequest) -> HttpResponse:
 
 @bearer(right=VIEW_USERS)
 def users(request: ApiRequest) -> HttpResponse:
-    """The users of the owner's company. An owner without a company is alone, not one of all who have none."""
-    owner = request.user
-    visible = {"company_id": owner.company_id} if owner.company_id else {"pk": owner.pk}
+    """The users of the owner's company."""
     rows = (
-        User.objects.filter(**visible)
+        reach.colleagues(request.user)
         .select_related("company", "access_profile")
         # What is not shown is not read: above all the password's hash.
         .only(
