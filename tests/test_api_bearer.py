@@ -259,8 +259,8 @@ def test_a_use_that_cannot_be_noted_is_answered(token, monkeypatch):  # security
 
 
 def test_queries_of_a_bearer_call(token, django_assert_num_queries):
-    # 1. the token with its key, owner, company and profile  2. last used
-    with django_assert_num_queries(2):
+    # 1. the token with its secret, key, owner, company and profile  2., 3. last used, of the secret and of the key
+    with django_assert_num_queries(3):
         get(CURRENT, token)
     # 1. the token: last used was noted within the minute
     for address in (CURRENT, RIGHTS):

@@ -10,7 +10,7 @@ from profiles.clients import lifecycle
 from profiles.models import AccessToken, KeyEvent
 from profiles.origin import Origin
 
-from .conftest import basic, make_key
+from .conftest import basic, make_key, use
 from .oauth import INTROSPECT, assert_oauth_error, post
 
 pytestmark = pytest.mark.django_db
@@ -71,5 +71,6 @@ def test_without_a_token_it_says_so(key):
 
 
 def test_it_takes_two_statements(key, token, django_assert_num_queries):
+    use(key)
     with django_assert_num_queries(2):  # the client; the token with its owner
         introspect(key, token)

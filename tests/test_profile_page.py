@@ -148,9 +148,9 @@ def test_the_page_comes_compressed_and_its_size_tells_nothing(signed_in, key):
     assert len(sizes) > 5  # random, against BREACH: the page is the same each time
 
 
-def test_three_queries_make_the_page(signed_in, key, django_assert_num_queries):
-    # 1 the session, 2 its user with company, access profile and key, 3 the last events
-    with django_assert_num_queries(3):
+def test_four_queries_make_the_page(signed_in, key, django_assert_num_queries):
+    # 1 the session, 2 its user with company, access profile and key, 3 the last events, 4 the secrets it tells about
+    with django_assert_num_queries(4):
         signed_in.get(PROFILE)
 
 

@@ -128,7 +128,7 @@ def test_secrets_and_tokens_are_nowhere_but_in_their_one_answer(
 
 def is_the_digest(where: str, credential: str) -> bool:
     """Digests are where they belong: a secret's in the key, a token's in the token."""
-    tables_of_digests = ("table profiles_oauthapplication", "table profiles_accesstoken")
+    tables_of_digests = ("table profiles_clientsecret", "table profiles_oauthapplication", "table profiles_accesstoken")
     return where in tables_of_digests and re.fullmatch("[0-9a-f]{64}", credential) is not None
 
 

@@ -105,7 +105,7 @@ def test_a_failure_is_kept_by_nobody(user, monkeypatch, error):  # security 82
     def broken(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("profiles.pages.key._profile", broken)
+    monkeypatch.setattr("profiles.pages.section.answer", broken)
     response = client.get("/profile/")
     assert response.status_code == (503 if isinstance(error, OperationalError) else 500)
     assert_stored_by_nobody(response, repr(error))

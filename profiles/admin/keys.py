@@ -123,7 +123,7 @@ class KeyAdmin(ReadOnly, ListAdmin):
     fields = (
         "client_id",
         "owner",
-        "company",
+        "owners_company",
         "created_time",
         "secret_created_time",
         "secret_shown_to",
@@ -163,7 +163,7 @@ class KeyAdmin(ReadOnly, ListAdmin):
         return two_lines(obj.owner.email, obj.owner.company or "")
 
     @admin.display(description=gettext_lazy("company"))
-    def company(self, obj: OAuthApplication) -> Any:
+    def owners_company(self, obj: OAuthApplication) -> Any:
         return obj.owner.company
 
     @admin.display(description=gettext_lazy("created (UTC)"), ordering="id")

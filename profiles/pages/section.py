@@ -87,7 +87,7 @@ def answer(
     context: dict[str, Any] = {
         "owner": owner,
         "key": key,
-        "version": changed.pk if changed else lifecycle.version(owner),
+        "version": changed.pk if changed else lifecycle.version(owner) if len(events) == EVENTS_SHOWN else 0,
         "secrets": Secrets.of(key),
         "secret": secret,
         "done": done,
