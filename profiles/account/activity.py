@@ -23,7 +23,7 @@ from ..origin import Origin
 from ..pages.base import page
 
 PAGE = 50
-# What users say about themselves: changes of these are one kind of event, which names them.
+# What users say about themselves: changes of these are one kind of event, which names the fields.
 DETAILS = ("job_title", "phone_number", "country", "language", "time_zone", "marketing")
 _name_of_detail = re.compile(rf"(?:(?<=^)|(?<=; ))({'|'.join(DETAILS)})(?=[:;]|$)")
 
@@ -40,7 +40,7 @@ def record(
     """Note what was done to the account of `owner`, and mail the owner if it is one of `notices.WORDS`.
 
     `email` is the address on file before the change, if the change is of that. `detail` says which method, which
-    browser, which e-mail address: one line, in no language, and never a secret or a code.
+    browser, which e-mail address: one line, not translated, and never a secret or a code.
     """
     event = AccountEvent(action=action, owner=owner, owner_uid=owner.uid, detail=detail)
     record_event(event, origin=origin)
@@ -49,7 +49,7 @@ def record(
 
 
 def record_about(action: AccountEvent.Action, *, uid: str, origin: Origin, detail: str) -> None:
-    """Note what was done to a company, an access profile or a group of staff: many accounts change with it."""
+    """Note what was done to a company, an access profile or a staff group: it changes many accounts."""
     record_event(AccountEvent(action=action, owner_uid=uid, detail=detail), origin=origin)
 
 
@@ -77,7 +77,7 @@ class Entry:
 
 
 def entries(owner: User, *, number: int) -> tuple[list[Entry], bool]:
-    """Page `number` of what happened to the account and the key, newest first; and whether there is older."""
+    """Page `number` of what happened to the account and the key, newest first; and whether there are older ones."""
     columns = ("time", "id", "source", "action", "via", "address", "user_agent", "note")
     account = AccountEvent.objects.filter(owner=owner).order_by()
     key = KeyEvent.objects.filter(owner=owner).order_by()

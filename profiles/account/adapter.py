@@ -35,22 +35,22 @@ from .mfa import second_step
 
 logger = logging.getLogger(__name__)
 
-# In a session whose user is about to sign in: what their sessions had to match when the password was given.
+# Session key during a sign-in: the session hash that the user had when the password was given.
 BEGUN_WITH = "sign_in_begun_with"
 SENT_LATER = "account/email/password_reset_key"
-# Words of allauth and Django that our catalogues say in ours: theirs disagree on what e-mail is called.
+# Texts of allauth and Django that our catalogues translate again: theirs disagree on the word for e-mail.
 gettext_noop("Email")
 gettext_noop("Enter a valid email address.")
 
 
 class AuthenticationBackend(AllauthBackend):
     def get_user(self, user_id: int | str) -> User | None:
-        """The user of a session, with what every page of theirs shows: one look, so that it is of one moment."""
+        """The user of a session, with what every page shows of them: one query, so that all of it is consistent."""
         user = User.objects.with_all().filter(pk=user_id).first()
         return user if user and self.user_can_authenticate(user) else None
 
     def _mitigate_timing_attack(self, password: str) -> None:
-        """For an e-mail address nobody has: as long as checking takes, which is twice for some passwords."""
+        """For an unknown e-mail address: take as long as checking a password does, which is done twice for some."""
         User().check_password(password)
 
 
@@ -67,7 +67,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return False
 
     def clean_password(self, password: str, user: User | None = None) -> str:
-        """The rules are for the password that is stored, not for another form of it."""
+        """Check the password in the Unicode form in which it is stored."""
         checked: str = super().clean_password(spelling.password(password), user)
         return checked
 
@@ -82,7 +82,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return refused
 
     def login(self, request: HttpRequest, user: User) -> None:
-        """After the last step. What ends sessions ends a sign-in that is half done, too: another password, a reset."""
+        """After the last step. What ends sessions (a new password, a reset) also ends a sign-in in progress."""
         if has_ended_since(request, user):
             messages.warning(request, _("Something about your account was changed meanwhile. Sign in again."))
             raise ImmediateHttpResponse(redirect("account_login"))
@@ -98,9 +98,12 @@ class AccountAdapter(DefaultAccountAdapter):
     # --- Wrong passwords; see `attempts` -----------------------------------------------------------------------
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
-        """Count it before the password is looked at, for accounts that nobody has in the same way. Raises TooMany."""
+        """Count the attempt before the password is checked; unknown accounts are counted in the same way.
+
+        Raises TooMany.
+        """
         email = spelling.address(str(credentials.get("email", "")))
-        # As the password will be looked for, so that all e-mail addresses of an account are one account here.
+        # The same look-up as for the check of the password, so that all addresses of an account count as one.
         owners = filter_users_by_email(email, prefer_verified=True, for_login=True)
         self._owner: User | None = min(owners, key=lambda user: user.pk, default=None)
         account = f"user:{self._owner.pk}" if self._owner else f"email:{email}"
@@ -113,17 +116,17 @@ class AccountAdapter(DefaultAccountAdapter):
         return user
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
-        """A wrong password. The owner of the account can see it; whoever has none needs no warning."""
+        """A wrong password. It is recorded for the owner of the account, if the account exists."""
         origin = origin_of(request)
         if self._owner:
             activity.record(AccountEvent.Action.SIGN_IN_FAILED, owner=self._owner, origin=origin, mailed=False)
         else:
-            # A write and a line in the log, as above: the time that it takes must not tell that there is no account.
+            # One write and one log line, as above: the time taken must not reveal that there is no account.
             attempts.times("sign-in:nobody", within=attempts.MINUTE)
             logger.info("sign-in failed: no such account; address=%s", origin.address or "-")
 
     def reauthenticate(self, user: User, password: str) -> bool:
-        """The password once more, by limits of its own: those of signing in are for those who are not in."""
+        """The password once more, with limits of its own: those of signing in are for people who are not signed in."""
         request = self.request
         if not reauthentication.may_try(request):
             raise attempts.TooMany(attempts.MINUTE)
@@ -135,8 +138,8 @@ class AccountAdapter(DefaultAccountAdapter):
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """In the language of whoever has the e-mail address, else in that of the page.
 
-        A link that sets a password leaves later: neither the time nor an error may tell whether there is an account.
-        Other mails go to who has proven the password, and they are told when theirs cannot be sent.
+        A link that sets a password is sent later: neither time nor an error may reveal whether there is an account.
+        Other mails go to people who have given the password, and they are told when a mail cannot be sent.
         """
         owner = User.objects.filter(email=email).first()
         of_page = translation.get_language()
@@ -149,16 +152,16 @@ class AccountAdapter(DefaultAccountAdapter):
         notices.post(mail, about=template_prefix)
 
     def get_reset_password_from_key_url(self, key: str) -> str:
-        """The link in the mail, at our own origin: the Host header, or its port, is the word of whoever asks."""
+        """The link in the mail, at our own origin: the Host header is chosen by the client, so it is not used."""
         uid, _dash, token = key.partition("-")
         return invitations.password_link(uid, token)
 
     def get_client_ip(self, request: HttpRequest) -> str:
-        """As everywhere here, behind proxies of ours too; where there is none (a Unix socket), one for all."""
+        """The client's address as our proxies report it; one fixed address where there is none (a Unix socket)."""
         return client_address(request) or UNKNOWN_ADDRESS
 
     def is_safe_url(self, url: str) -> bool:
-        """Where to go after signing in, as the visitor asks; what is no URL at all (`http://[`) is not safe."""
+        """Whether to redirect there after signing in; text that is not a URL (`http://[`) is not safe."""
         try:
             safe: bool = super().is_safe_url(url)
         except ValueError:
@@ -174,7 +177,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return second_step.is_code_mailed(login)
 
     def get_reauthentication_methods(self, user: User) -> list[dict[str, Any]]:
-        """The password: whoever is in has shown their second factor already."""
+        """The password alone: a signed-in user has given the second factor already."""
         return [{"id": "reauthenticate", "description": _("Password"), "url": reverse("account_reauthenticate")}]
 
 
@@ -189,7 +192,7 @@ class MFAAdapter(DefaultMFAAdapter):
         "incorrect_code": AccountAdapter.error_messages["incorrect_code"],
     }
 
-    # Who has a copy of the database has no second factors with it: the key to them is made of SECRET_KEY.
+    # A copy of the database alone does not reveal the second factors: they are encrypted with a key from SECRET_KEY.
 
     def encrypt(self, text: str) -> str:
         return _cipher().encrypt(text.encode()).decode()
@@ -198,7 +201,7 @@ class MFAAdapter(DefaultMFAAdapter):
         try:
             return _cipher().decrypt(encrypted_text).decode()
         except InvalidToken:
-            # SECRET_KEY was changed. A secret that nobody has: no code fits, and nothing falls over.
+            # SECRET_KEY was changed. Return a random secret: no code matches it, and nothing raises.
             logger.error("a second factor was stored under another SECRET_KEY; its owner needs a reset")  # noqa: TRY400
             return str(generate_totp_secret())
 
@@ -215,5 +218,6 @@ def _cipher() -> MultiFernet:
 
 
 def _digest(key: str | bytes) -> bytes:
-    # This salt, and those of `limits`, name no module: with another one, nothing of before could be read any more.
+    # This salt, and those of `limits`, are fixed texts, not names of modules: with another salt, stored data
+    # could no longer be read.
     return salted_hmac("profiles.account.mfa", "second factors", secret=key, algorithm="sha256").digest()

@@ -1,7 +1,7 @@
-"""All that we take from inside django-allauth, where it has no public door; beside each name, what it is needed for.
+"""All that we import from django-allauth's internal modules; beside each name, what it is needed for.
 
 Nothing promises that these stay as they are: look at them with every update of django-allauth. No other module imports
-from an `internal` package of it; `tests/test_allauth_internals.py` watches that.
+from an `internal` package of it; `tests/test_allauth_internals.py` checks that.
 """
 
 from allauth.account.internal.flows.code_verification import (
@@ -14,14 +14,14 @@ from allauth.account.internal.flows.reauthentication import (
     reauthenticate_by_password,  # our dialogs ask for the password themselves, and note the proof where allauth does
 )
 from allauth.account.internal.userkit import (
-    filter_users_by_email,  # finds the account as signing in does; the public function of this name compares otherwise
+    filter_users_by_email,  # finds the account as signing in does, unlike the public function of this name
 )
 from allauth.core.internal.cryptokit import (
-    compare_user_code,  # takes the time that does not tell how much of a code is right
-    normalize_user_code,  # leaves out what people write between digits, as allauth does when it compares a code
+    compare_user_code,  # compares in constant time
+    normalize_user_code,  # removes separators between digits, as allauth does when it compares a code
 )
 from allauth.mfa.recovery_codes.internal.auth import (
-    RecoveryCodes,  # makes the row of recovery codes: the public model does not say what is in it
+    RecoveryCodes,  # makes the row of recovery codes: the content of the public model is not documented
 )
 from allauth.mfa.totp.internal.auth import (
     TOTP,  # makes the row of an authenticator app
@@ -35,10 +35,10 @@ from allauth.mfa.webauthn.internal.auth import (
     WebAuthn,  # makes the row of a passkey
 )
 from allauth.mfa.webauthn.internal.auth import (
-    begin_registration as begin_passkey,  # allauth has it in a view of its own only, and the page is ours
+    begin_registration as begin_passkey,  # allauth calls it only from its own view, and the page is ours
 )
 from allauth.mfa.webauthn.internal.auth import (
-    clear_state as clear_passkey_challenge,  # a challenge is for one answer
+    clear_state as clear_passkey_challenge,  # a challenge may be answered once
 )
 from allauth.mfa.webauthn.internal.auth import (
     get_state as get_passkey_challenge,  # to see what a challenge is for

@@ -1,7 +1,7 @@
-"""What changed of an account, of an access profile, a company or a group of staff, as events: from what, to what.
+"""Events about changes of an account, an access profile, a company or a staff group: the old and the new value.
 
-Whoever changes one of these calls this in the same transaction, with the row as it was before. One event tells of one
-kind of change. The text of an event is in no language: names of fields stand as the code has them.
+Code that changes one of these calls this module in the same transaction, with the row as it was before. One event
+describes one kind of change. The text of an event is not translated: fields have the names that they have in the code.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def record_created(*, owner: User, origin: Origin) -> None:
 
 
 def record_deleted(*, owner: User, origin: Origin) -> None:
-    """To be called before: what is gone has no events."""
+    """Call this before the deletion: a deleted user cannot be the owner of an event."""
     _record(Action.ACCOUNT_DELETED, owner, origin, owner.email)
 
 
@@ -47,7 +47,7 @@ def record_changes(*, before: User, owner: User, fields: Collection[str], origin
         granted = _granted(before.access_profile, owner.access_profile)
         _record(Action.ACCESS_PROFILE_CHANGED, owner, origin, granted)
     if details := [name for name in activity.DETAILS if name in changed]:
-        # What users say about themselves is theirs: it is enough that they said something else.
+        # What users say about themselves is private: the event names the changed fields, not their values.
         is_own = origin.actor == owner
         parts = [name if is_own else _field(name, before, owner) for name in details]
         _record(Action.DETAILS_CHANGED, owner, origin, "; ".join(parts))
@@ -62,7 +62,7 @@ def record_active(*, owner: User, origin: Origin) -> None:
 
 
 def staff_powers(user: User) -> set[str]:
-    """The groups and permissions of somebody of the staff, by their names."""
+    """The groups and permissions of a staff user, by their names."""
     permissions = user.user_permissions.values_list("content_type__app_label", "codename")
     return {*user.groups.values_list("name", flat=True), *map(".".join, permissions)}
 
@@ -72,7 +72,7 @@ def record_staff_powers(*, before: set[str], owner: User, origin: Origin, mailed
         activity.record(Action.STAFF_CHANGED, owner=owner, origin=origin, detail=difference, mailed=mailed)
 
 
-# --- What many accounts have ---------------------------------------------------------------------------------
+# --- What many accounts share --------------------------------------------------------------------------------
 
 
 def record_company(*, before: Company | None, after: Company | None, origin: Origin) -> None:
@@ -88,7 +88,7 @@ def record_profile(*, before: AccessProfile | None, after: AccessProfile | None,
 
 
 def record_group(*, before: tuple[str, set[str]] | None, after: tuple[str, set[str]] | None, origin: Origin) -> None:
-    """A group, as `group_state` tells it before and after."""
+    """A group, with its `group_state` before and after."""
     name, powers = before or ("", set())
     new_name, new_powers = after or ("", set())
     action = Action.GROUP_EDITED if before and after else Action.GROUP_DELETED if before else Action.GROUP_CREATED
@@ -113,7 +113,7 @@ def _record_row(
 ) -> None:
     created, edited, deleted = actions
     row = before or after
-    assert row is not None  # noqa: S101 - for type checkers: there is one of the two
+    assert row is not None  # noqa: S101 - for type checkers: at least one of the two is given
     if before is None or after is None:
         action = created if before is None else deleted
         parts = [f"{name}: {_shown(getattr(row, name))}" for name in fields if name != "name"]
@@ -153,7 +153,7 @@ def _difference(before: set[str], after: set[str]) -> str:
 
 
 def _granted(before: AccessProfile | None, after: AccessProfile | None) -> str:
-    """Which profile, and which rights came and went with it: a profile can be another one tomorrow."""
+    """Which profile, and which rights it added and removed: the rights of a profile can change later."""
     if before is None and after is None:
         return ""
     held = [rights.ALL_RIGHTS.intersection(profile.rights) if profile else frozenset() for profile in (before, after)]

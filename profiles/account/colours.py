@@ -1,8 +1,7 @@
-"""The colour profile of a picture (ICC.1): what its numbers mean is worked into the pixels before it is dropped.
+"""The colour profile of a picture (ICC.1): the pixels are converted to sRGB, then the profile is dropped.
 
 Without that a photo of a phone (Display P3) or of a camera (Adobe RGB) looks dull, and one made for print wrong. A
-profile that is damaged, of another kind than the picture, or shorter than it says is as good as none: the picture is
-taken without it.
+profile that is damaged, of another kind than the picture, or shorter than it claims is ignored.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from math import prod
 from PIL import Image, ImageCms
 
 _HEADER, _TAGS_AT_MOST = 128, 100
-# The colours that a profile speaks of -> the picture's mode for them.
+# The colour space of a profile -> the mode of a picture in it.
 _MODES = {b"RGB ": "RGB", b"CMYK": "CMYK", b"GRAY": "L"}
 _GREY = ("1", "L", "LA", "I")
 
@@ -37,7 +36,7 @@ def in_srgb(image: Image.Image, profile: bytes | None, mode: str) -> Image.Image
 
 
 def _mode_of(image: Image.Image, profile: bytes) -> str | None:
-    """The mode in which this profile is for this picture, or None."""
+    """The mode of the picture to which this profile applies, or None."""
     mode = _MODES.get(profile[16:20])
     is_grey, is_print = image.mode in _GREY, image.mode == "CMYK"
     fits = {"RGB": not is_print, "CMYK": is_print, "L": is_grey}
@@ -45,10 +44,10 @@ def _mode_of(image: Image.Image, profile: bytes) -> str | None:
 
 
 def _is_bounded(profile: bytes) -> bool:
-    """Whether working with it takes no more than it is long.
+    """Whether using the profile takes no more memory than its own size.
 
-    A table of colours says how large it is, and room is made for that before it is read: a few bytes could ask for
-    hundreds of megabytes.
+    A table of colours declares its size, and memory is allocated for that before it is read: a few bytes could ask
+    for hundreds of megabytes.
     """
     try:
         return all(_is_bounded_table(data) for name, data in _tags(profile) if name[:3] in (b"A2B", b"D2B"))
@@ -74,4 +73,4 @@ def _is_bounded_table(data: bytes) -> bool:
     if kind == b"mAB ":
         (table,) = struct.unpack_from(">I", data, 24)
         return not table or data[table + 16] * outputs * prod(data[table : table + inputs]) <= len(data)
-    return False  # "mpet", a chain of any number of steps, or nothing that there is
+    return False  # "mpet", a chain of any number of steps, or an unknown type

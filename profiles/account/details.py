@@ -1,4 +1,4 @@
-"""Edit profile: what users say about themselves, and the language and the time zone in which pages speak to them."""
+"""Edit profile: what users say about themselves, and the language and the time zone of their pages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ..pages.base import page
 from ..text.free_text import FreeTextForm
 from . import changes
 
-# The rest of the database's names are old ones, offsets and the like.
+# The other names in the database are old names, offsets and similar.
 CONTINENTS = {
     "Africa": gettext_lazy("Africa"),
     "America": gettext_lazy("America"),
@@ -44,7 +44,7 @@ def zone_of(user: User) -> tzinfo:
     """The time zone in which this user's pages tell the time: UTC until they choose another."""
     try:
         return ZoneInfo(user.time_zone or "UTC")
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # a name that this machine's database has no more
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # a name that is no longer in this machine's database
         return timezone.get_default_timezone()
 
 
@@ -104,7 +104,7 @@ class DetailsForm(FreeTextForm, forms.ModelForm):
 @page("GET", "HEAD", "POST")
 @reauthentication.required()
 def edit(request: UserRequest) -> HttpResponse:
-    # Read anew: a form writes what was typed, right or wrong, into its user, and the menu shows the other one.
+    # A separate object: the form writes what was typed into its user, valid or not, and the menu shows `request.user`.
     owner = get_object_or_404(User.objects.select_related("company"), pk=request.user.pk)
     form = DetailsForm(request.POST if request.method == "POST" else None, instance=owner)
     if form.is_bound and form.is_valid():
@@ -114,7 +114,7 @@ def edit(request: UserRequest) -> HttpResponse:
                 owner.save(update_fields=form.changed_data)
                 origin = origin_of(request)
                 changes.record_changes(before=before, owner=owner, fields=form.changed_data, origin=origin)
-        # In the language of the page that will say it.
+        # In the language of the next page, which shows the message.
         language = owner.language_read(otherwise=translation.get_language_from_request(request))
         with translation.override(language):
             messages.success(request, _("Your profile was saved."))

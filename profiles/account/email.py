@@ -1,8 +1,8 @@
 """Changing the e-mail address: asked for on My Profile, done by following the link that was sent to the new address.
 
 Whoever has the address of an account can have a new password sent to it. So the owner proves their password before
-asking, the address on file is told before anything happens, and nothing changes until somebody who reads the mail of
-the new address says so. The key goes on working: it belongs to the user, not to the address.
+asking, a notice goes to the current address before anything happens, and nothing changes until somebody who reads the
+mail of the new address confirms. The key goes on working: it belongs to the user, not to the address.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ EMAIL_LENGTH = 254
 
 
 class LinkDead(Exception):
-    """There is no change that waits for this link."""
+    """No pending change has this link."""
 
 
 class EmailTaken(Exception):
@@ -52,10 +52,10 @@ class EmailTaken(Exception):
 
 @sensitive_variables("link")
 def ask(*, owner: User, email: str, origin: Origin) -> None:
-    """Send the link to the new address, and tell the one on file. A change that waited before is replaced.
+    """Send the link to the new address, and a notice to the current one. An earlier pending change is replaced.
 
-    The mail goes out first: what no mail server takes was never asked for, and nobody is told that it was. Until the
-    change is written down its link is good for nothing. Raises MailFailed.
+    The mail goes out first: if the mail server refuses it, nothing is stored and nobody is notified. The link does
+    not work before the change is stored. Raises MailFailed.
     """
     link = secrets.token_urlsafe(32)
     asked = timezone.now()
@@ -67,7 +67,7 @@ def ask(*, owner: User, email: str, origin: Origin) -> None:
         state_digest=EmailChange.digest_of_state(owner),
     )
     url = f"{settings.BASE_URL}{reverse('email-confirm', args=[link])}"
-    # Nothing in it that the owner wrote: this goes to whatever address they name, in our name.
+    # It contains no text by the owner: it goes, in our name, to any address that they enter.
     invitations.mail(email, _("Confirm your new e-mail address"), "email_change", {"link": url, "until": change.until})
     with transaction.atomic():
         EmailChange.objects.update_or_create(
@@ -78,7 +78,7 @@ def ask(*, owner: User, email: str, origin: Origin) -> None:
 
 
 def cancel(*, owner: User, origin: Origin) -> bool:
-    """End the change that waits. False if there is none."""
+    """Cancel the pending change. False if there is none."""
     with transaction.atomic():
         change = EmailChange.objects.select_for_update().filter(user=owner).first()
         if change is None:
@@ -89,7 +89,7 @@ def cancel(*, owner: User, origin: Origin) -> bool:
 
 
 def waiting(link: str) -> EmailChange:
-    """The change that waits for this link. Raises LinkDead. Within a transaction nothing else gets at it."""
+    """The pending change of this link, locked until the end of the transaction. Raises LinkDead."""
     changes = EmailChange.objects.select_related("user").filter(link_digest=credentials.digest(link))
     if transaction.get_connection().in_atomic_block:
         changes = changes.select_for_update()
@@ -116,7 +116,7 @@ def confirm(*, link: str, address: str | None, agent: str) -> None:
         activity.record(
             Action.EMAIL_CHANGED,
             owner=owner,
-            # Whoever follows the link need not be signed in: it stands for the owner.
+            # Whoever follows the link need not be signed in: having it counts as being the owner.
             origin=Origin(actor=owner, via=Event.Via.PAGE, address=address, user_agent=agent),
             detail=f"{before} → {owner.email}",
             email=before,
@@ -145,7 +145,7 @@ class EmailForm(FreeTextForm, forms.Form):
         email: str = self.cleaned_data["email"]
         if email == self.request.user.email:
             raise ValidationError(_("This is your e-mail address already."))
-        # Each try counts, so that nobody asks after one address after the other.
+        # Each attempt counts, so that nobody can test many addresses for accounts.
         if not ratelimit.consume(self.request, action="change_email"):
             raise ValidationError(_("Too many attempts. Wait an hour, then try again."), code="limited")
         if User.objects.filter(email=email).exists():
@@ -182,7 +182,7 @@ def cancel_change(request: UserRequest) -> HttpResponse:
 @page("GET", "HEAD", "POST", anyone=True)
 @sensitive_variables("link")
 def follow(request: HttpRequest, link: str) -> HttpResponse:
-    """Where the link leads: a button, so that a program which looks through mails changes nothing."""
+    """The page of the link: a button, so that a program which opens links in mails changes nothing."""
     template = "profiles/email_confirm.html"
     try:
         if request.method != "POST":
@@ -192,7 +192,7 @@ def follow(request: HttpRequest, link: str) -> HttpResponse:
         return render(request, template, {"dead": True}, status=410)
     except EmailTaken:
         return render(request, template, {"taken": True}, status=409)
-    # Whoever is signed in here: the way on is to sign in with the new address.
+    # Whoever is signed in here: the next step is to sign in with the new address.
     logout(request)
     messages.success(
         request,

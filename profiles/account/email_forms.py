@@ -1,6 +1,6 @@
-"""The pages that look for an account by its e-mail address: they take any form of it, and go on with the stored one.
+"""The forms that look for an account by its e-mail address: they take any spelling, and continue with the stored one.
 
-So one address is one for the limits, too, and a mail goes to the address on file and never to one that is like it.
+So all spellings count as one address for the limits, and a mail goes to the stored address, never to a similar one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The password: its rules, and what a change of it ends.
 
 The rules are Django's validators (`AUTH_PASSWORD_VALIDATORS`) and `CharacterClasses`, here. A change ends the sessions
-of all other browsers: those in the list of `sessions` are deleted, and Django keeps a hash of the password in each. The
-key is none of them: it has a secret of its own, so it goes on working, and the owner is told.
+of all other browsers: those in the list of `sessions` are deleted, and Django refuses all others, because each holds a
+hash of the old password. The key has a secret of its own, so it continues to work, and the owner is told so.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from . import activity, sessions
 
 
 class MinimumLength(MinimumLengthValidator):
-    """Counts characters, whichever way they are typed."""
+    """Counts characters in the stored Unicode form, however they were typed."""
 
     def validate(self, password: str, user: Any = None) -> None:
         super().validate(spelling.password(password), user)
@@ -63,7 +63,7 @@ class CharacterClasses:
 
 
 def rules() -> SafeString:
-    """The rules as a list, to read; those that a browser can check alone are marked for `static/js/password.js`."""
+    """The rules as an HTML list; those that a browser can check by itself are marked for `static/js/password.js`."""
     listed = []
     for validator in get_default_password_validators():
         rule: dict[str, object] = {"text": validator.get_help_text()}
@@ -76,7 +76,7 @@ def rules() -> SafeString:
 
 
 class _NewPassword(Form):
-    """Twice the new password, with the rules beside it; the focus goes to what was refused."""
+    """The new password, twice, with the rules beside it; the focus goes to the field with an error."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -85,7 +85,7 @@ class _NewPassword(Form):
         self.fields["password2"].label = _("New password, once more")
 
     def clean_password2(self) -> str:
-        """In the form in which the adapter gives the other one, to be compared with that."""
+        """In the same Unicode form as the first password, which the adapter returns, so that they can be compared."""
         return spelling.password(self.cleaned_data["password2"])
 
     def full_clean(self) -> None:
@@ -97,7 +97,7 @@ class _NewPassword(Form):
 
 
 class ChangeForm(_NewPassword, forms.SetPasswordForm):
-    """Without the old password: that was proven within the last minutes, or is asked for before."""
+    """Without the old password: it was given within the last minutes, or is asked for first."""
 
 
 class FromMailForm(_NewPassword, forms.ResetPasswordKeyForm):
@@ -105,7 +105,7 @@ class FromMailForm(_NewPassword, forms.ResetPasswordKeyForm):
 
 
 class Reauthenticate(views.ReauthenticateView):
-    """The password once more, and then on to a page: what allauth's own view does here is run a form that was kept."""
+    """The password once more, then a redirect: allauth's own view would run a form that was kept in the session."""
 
     def form_valid(self, form: Any) -> HttpResponse:
         reauthentication.accept(self.request)
@@ -133,7 +133,7 @@ class _Change:
         response: HttpResponse = super().form_valid(form)  # type: ignore[misc]
         sessions.end_all(self.request.user, but=self.request.session)
         activity.record(AccountEvent.Action.PASSWORD_CHANGED, owner=self.request.user, origin=origin_of(self.request))
-        # Known by the old password until now.
+        # The cookie of a known browser depends on the password, so it is set again.
         known_browsers.remember(self.request, response, self.request.user)
         messages.success(self.request, _changed(self.request.user))
         return response
@@ -151,9 +151,9 @@ class PasswordSet(_Change, views.PasswordSetView):
 
 @method_decorator(never_cache, name="dispatch")
 class PasswordFromMail(views.PasswordResetFromKeyView):
-    """Forgotten, or the first one of an account: who has the mail's link is taken for the owner.
+    """A forgotten password, or the first one of an account: whoever has the link from the mail counts as the owner.
 
-    So this browser is known from now on: here the owner can sign in at once, whoever else is trying to.
+    So this browser is known from now on: the owner can sign in here at once, even while others guess passwords.
     """
 
     def form_valid(self, form: Any) -> HttpResponse:

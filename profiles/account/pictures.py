@@ -1,8 +1,8 @@
 """The picture of a user: checked by decoding it, and kept as three new files without anything but pixels.
 
-Nothing that was uploaded is stored as it came. The decoded pixels are encoded anew, so neither metadata (where a photo
-was taken) nor anything that hides behind the picture reaches others; and the server names the type, not the uploader.
-Files have random names and are never changed: another picture is another name, which is what the ETag says.
+No uploaded file is stored unchanged. The decoded pixels are encoded anew, so neither metadata (where a photo
+was taken) nor other data hidden in the file reaches others; and the server sets the type, not the uploader. Files have
+random names and are never changed: a new picture gets a new name, which is its ETag.
 """
 
 from __future__ import annotations
@@ -40,25 +40,24 @@ BYTES_AT_MOST = 750 * 1024
 SIDE_AT_MOST = 1024
 SIZES = ("icon", "normal", "small")
 FITS = {"small": (32, 32), "icon": (16, 16)}
-# Pillow's name of a format -> the ending of the file's name, its type, and how it is encoded.
+# Pillow's name of a format -> the file name extension, the media type, and the options of the encoder.
 FORMATS = {
     "PNG": (".png", "image/png", {}),
     "JPEG": (".jpg", "image/jpeg", {"quality": 90}),
     "WEBP": (".webp", "image/webp", {"quality": 90}),
 }
 TYPES = {ending: content_type for ending, content_type, _ in FORMATS.values()}
-# More passes over the pixels than any program makes. A few bytes each, they would keep the decoder busy for minutes.
+# No program writes more scans than this. A scan can be a few bytes, and many keep the decoder busy for minutes.
 SCANS_AT_MOST = 100
-# A page, a program or a document in the picture's file. None of it would survive; but whoever sends that sends no
-# picture.
-_stowaway = re.compile(rb"<(?:script|html|!doctype|iframe|svg)[\s>]|<\?php\b|%PDF-[12]\.", re.IGNORECASE).search
+# An HTML page, a program or a document inside the file. Encoding would remove it, but such a file is refused.
+_foreign_content = re.compile(rb"<(?:script|html|!doctype|iframe|svg)[\s>]|<\?php\b|%PDF-[12]\.", re.IGNORECASE).search
 
 
 class BoundedUploadHandler(FileUploadHandler):
-    """Keeps what a picture may have, in memory, and lets the rest run by.
+    """Keeps an upload in memory up to the largest size of a picture, and discards the rest.
 
-    It is the only one, for all pages: nobody fills the disk or the memory with a file. The size it reports is the true
-    one, so what was cut off is refused for its size.
+    It is the only upload handler, for all pages: no file can fill the disk or the memory. It reports the true size, so
+    a file that was cut off is refused for its size.
     """
 
     def handle_raw_input(self, *args: object, **kwargs: object) -> None:
@@ -79,32 +78,32 @@ class BoundedUploadHandler(FileUploadHandler):
 
 
 def read(data: bytes) -> tuple[str, dict[str, bytes]]:
-    """The ending of its name and the files of each size, out of an uploaded picture. Raises ValidationError."""
+    """The file name extension and the file of each size, made from an uploaded picture. Raises ValidationError."""
     unreadable = ValidationError(_("This is no PNG, JPEG or WebP picture, or it is damaged. Choose another one."))
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is odd but can be read
+            warnings.simplefilter("ignore")  # about files that are unusual but readable
             image = Image.open(BytesIO(data), formats=tuple(FORMATS))
     except Image.DecompressionBombError as error:
         raise ValidationError(
             _("The picture is much too large. It may have %(most)s pixels on each side at most."),
             params={"most": SIDE_AT_MOST},
         ) from error
-    except Exception as error:  # decoders raise anything
+    except Exception as error:  # decoders raise exceptions of any type
         raise unreadable from error
     if image.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > SCANS_AT_MOST:
         raise unreadable
-    # The size stands in the head of the file: known before a single pixel is decoded.
+    # The size is in the header of the file: known before any pixel is decoded.
     if max(image.size) > SIDE_AT_MOST:
         raise ValidationError(
             _("The picture has %(width)s by %(height)s pixels. It may have %(most)s on each side at most."),
             params={"width": image.width, "height": image.height, "most": SIDE_AT_MOST},
         )
-    # A JPEG of several pictures (MPO) is a photo with a preview beside it, and its first picture is the photo.
+    # A JPEG with several pictures (MPO) is a photo with a preview, and its first picture is the photo.
     is_photo = image.format == "MPO"
     if getattr(image, "is_animated", False) and not is_photo:
         raise ValidationError(_("The picture is animated. Choose one that stands still."))
-    if _stowaway(data) or zipfile.is_zipfile(BytesIO(data)):
+    if _foreign_content(data) or zipfile.is_zipfile(BytesIO(data)):
         raise ValidationError(_("There is more than a picture in this file. Save it anew, or choose another one."))
     ending, _type, options = FORMATS["JPEG" if is_photo else str(image.format)]
     try:
@@ -119,7 +118,7 @@ def read(data: bytes) -> tuple[str, dict[str, bytes]]:
 def _only_pixels(image: Image.Image, *, transparency: bool) -> Image.Image:
     """The picture the right way up, in the colours of all screens, with no metadata of any kind."""
     upright = ImageOps.exif_transpose(image)
-    if upright.mode == "I;16":  # a grey of 16 bits, which Pillow would cut off at the brightest of 8
+    if upright.mode == "I;16":  # 16-bit grey, which Pillow would clip to the range of 8 bits
         upright = upright.point(lambda value: value * (1 / 257)).convert("L")
     mode = "RGBA" if transparency and upright.has_transparency_data else "RGB"
     converted = colours.in_srgb(upright, image.info.get("icc_profile"), mode)
@@ -145,7 +144,7 @@ def _name(normal: str, size: str) -> str:
 
 
 def change(*, owner: User, picture: tuple[str, dict[str, bytes]] | None, origin: Origin) -> None:
-    """Give `owner` this picture, or none. The files of the one before go once that is certain."""
+    """Give `owner` this picture, or none. The files of the former one are removed after the commit."""
     name = ""
     if picture:
         ending, files = picture
@@ -154,7 +153,7 @@ def change(*, owner: User, picture: tuple[str, dict[str, bytes]] | None, origin:
             default_storage.save(_name(name, size), ContentFile(content))
     try:
         with transaction.atomic():
-            # Locked, so that of two at the same time the second one finds, and removes, what the first one left.
+            # Locked, so that of two changes at the same time the second one sees, and removes, the files of the first.
             row = User.objects.select_for_update().only("picture").get(pk=owner.pk)
             transaction.on_commit(partial(remove_files, row.picture.name or ""), robust=True)
             User.objects.filter(pk=owner.pk).update(picture=name)
@@ -167,14 +166,14 @@ def change(*, owner: User, picture: tuple[str, dict[str, bytes]] | None, origin:
 
 
 def remove_files(name: str) -> None:
-    """Take a picture's files away, for good."""
+    """Delete a picture's files."""
     if name:
         for size in SIZES:
             default_storage.delete(_name(name, size))
 
 
 def file_of(user: User, size: str) -> str:
-    """The name of a file of the user's picture, by which it is stored."""
+    """The name under which this size of the user's picture is stored."""
     return _name(user.picture.name or "", size)
 
 

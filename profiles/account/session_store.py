@@ -1,8 +1,8 @@
-"""Sessions in the database, as Django keeps them, found only by a key that Django can have made.
+"""Sessions in the database, as Django keeps them, found only by a key of the form that Django makes.
 
 A session ends when it was not used for a time (`SESSION_COOKIE_AGE`), and a fixed time after its sign-in however much
-it is used (`SESSION_LIFETIME`). Both are in its row, as the moment when it ends, so whatever looks for a session finds
-none after that: pages, the admin site, the API's pictures, `clearsessions`.
+it is used (`SESSION_LIFETIME`). Both are in its row, as the moment when it ends, so no code finds a session
+after that: pages, the admin site, the API's pictures, `clearsessions`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from profiles.models import User
 
-# In a session: when its user signed in. A new key for it (after the password was asked for once more) changes nothing.
+# In a session: when its user signed in. A new session key (after a reauthentication) does not
+# change it.
 SIGNED_IN = "signed_in_at"
 
 _is_key = re.compile("[0-9a-z]{8,40}").fullmatch
@@ -30,11 +31,11 @@ _is_key = re.compile("[0-9a-z]{8,40}").fullmatch
 
 class SessionStore(db.SessionStore):
     def _validate_session_key(self, key: str | None) -> bool:
-        # A quoted cookie can hold any character, also NUL, which PostgreSQL takes for no text at all.
+        # A quoted cookie can hold any character, also NUL, which PostgreSQL does not accept in text.
         return key is not None and _is_key(key) is not None
 
     def create_model_instance(self, data: dict[str, Any]) -> AbstractBaseSession:
-        """The row to save. Whoever signed in, by whatever door, passes here first, so their time begins here."""
+        """The row to save. Every kind of sign-in passes here first, so the time of the session begins here."""
         if auth.SESSION_KEY not in data:
             return super().create_model_instance(data)
         signed_in = data.setdefault(SIGNED_IN, timezone.now().timestamp())
@@ -45,7 +46,7 @@ class SessionStore(db.SessionStore):
 
     @classmethod
     def clear_expired(cls) -> None:
-        """What `manage.py clearsessions` does: sessions that are over, and what else was kept for a time only."""
+        """What `manage.py clearsessions` does: sessions that have ended, and other expired rows."""
         from profiles.account import sessions  # which need the models
         from profiles.limits import attempts
 
@@ -55,9 +56,9 @@ class SessionStore(db.SessionStore):
 
 
 def user_of(request: HttpRequest) -> User | None:
-    """The user whose session the cookie of this request names, for an address that no session middleware has passed.
+    """The user whose session the cookie of this request names, for a request that passed no session middleware.
 
-    For what only shows something: the session is not kept up, and no CSRF token is asked for.
+    Only for reading: the session is not prolonged, and no CSRF token is checked.
     """
     key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
     if not key:

@@ -1,10 +1,10 @@
 """The browsers in which somebody is signed in, to look at and to sign out.
 
 Each has a row in the table of django-allauth's `usersessions`. Its middleware would write to it at every request; ours
-does so when a session is new, has another id, or was last noted a minute ago, which it knows from the session itself.
-A session is ended by deleting it: whoever is in it stands before the sign-in at the next click. All sessions of a user
-are ended by another `User.session_salt` too, which each must match, so that one whose row is in no list, or was made
-this moment, is over as well.
+does so when a session is new, has a new id, or was last noted a minute ago, which it reads from the session itself.
+A session is ended by deleting it: the next request in it leads to the sign-in page. To end all sessions of a user,
+`User.session_salt` is changed too, which each session must match: so sessions also end that have no row here, or that
+were created at the same moment.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ NOTE_EVERY = 60  # seconds
 
 
 def note_browser(get_response: GetResponse) -> GetResponse:
-    """Middleware: keep the row of the browser, once a minute; afterwards, when the session has its final id."""
+    """Middleware: update the row of the browser, once a minute; after the view, when the session has its final id."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        # A page that did not ask who it is for is not made to now.
+        # Only if the view has read the session: a page that does not depend on its visitor stays so.
         if request.session.accessed:
             _note_if_due(request)
         return response
@@ -76,7 +76,7 @@ def _note(request: HttpRequest, *, before: str) -> None:
                     "last_seen_at": timezone.now(),
                 },
             )
-    except DatabaseError as error:  # the page is more than its note
+    except DatabaseError as error:  # the page is answered all the same
         logger.warning("browser not noted: %r", error)
     else:
         session[NOTED] = (session.session_key, time.time())
@@ -90,12 +90,12 @@ def of(user: User) -> QuerySet[UserSession]:
 
 @transaction.atomic
 def end_all(user: User, *, but: SessionBase | None) -> int:
-    """Sign `user` out everywhere but in the session `but`, if that is theirs. Returns in how many browsers.
+    """Sign `user` out everywhere except in the session `but`, if it is theirs. Returns the number of browsers.
 
-    That one goes on under another id: a copy of its cookie is over, too.
+    That session continues under a new id, so that a copy of its cookie no longer works.
     """
     spared = but if but is not None and but.get(SESSION_KEY) == str(user.pk) else None
-    # Their row first, as whatever changes a factor does; rows that point at it can be written meanwhile.
+    # Lock the user's row first, as all changes of factors do; rows that refer to it can still be written meanwhile.
     now = User.objects.select_for_update(no_key=True).get(pk=user.pk)
     browsers = UserSession.objects.filter(user=user)
     ended = _end(browsers.exclude(session_key=spared.session_key) if spared is not None else browsers)
@@ -110,14 +110,14 @@ def end_all(user: User, *, but: SessionBase | None) -> int:
 
 
 def end_as_administrator(user: User, *, origin: Origin) -> None:
-    """Sign `user` out everywhere, as staff: a device is lost, or somebody else is in."""
+    """Sign `user` out everywhere, as staff: a device is lost, or somebody else uses the account."""
     with transaction.atomic():
         end_all(user, but=None)
         activity.record(AccountEvent.Action.SESSIONS_ENDED_BY_ADMIN, owner=user, origin=origin)
 
 
 def forget_ended() -> None:
-    """Delete the rows of browsers whose session is over: Django deletes that, and knows nothing of these."""
+    """Delete the rows of browsers whose session has ended: Django deletes sessions, but not these rows."""
     live = Session.objects.filter(session_key=OuterRef("session_key"))
     UserSession.objects.filter(~Exists(live)).delete()
 

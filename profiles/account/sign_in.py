@@ -15,7 +15,7 @@ from .adapter import has_ended_since
 
 class SignIn(views.LoginView):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        # Who is half in is led to the next step, but not once nobody can get in by it any more.
+        # allauth redirects an unfinished sign-in to its second step; one that can no longer succeed is aborted here.
         for step in (AuthenticateStage, LoginByCodeStage):
             stage = LoginStageController.enter(request, step.key)
             if stage and has_ended_since(request, stage.login.user):

@@ -1,6 +1,6 @@
 """Signing in and out, proving and changing the password: the pages of django-allauth that are part of the product.
 
-Named one by one, so that a page nobody designed here (its own e-mail addresses, login codes) is not open either.
+Listed one by one, so that allauth's other pages (its e-mail addresses, login codes) are not reachable.
 """
 
 from allauth.account import views
@@ -18,7 +18,7 @@ urlpatterns = [
     path("login/passkey/", second_step.passkey_login, name="mfa_login_webauthn"),
     path("logout/", views.logout, name="account_logout"),
     path("inactive/", views.account_inactive, name="account_inactive"),
-    path("signup/", views.signup, name="account_signup"),  # says who makes accounts
+    path("signup/", views.signup, name="account_signup"),  # only says who makes accounts
     path("reauthenticate/", passwords.Reauthenticate.as_view(), name="account_reauthenticate"),
     path("sessions/", sessions.sessions, name="account-sessions"),
     path("sessions/end/", sessions.session_end, name="account-session-end"),

@@ -1,4 +1,4 @@
-"""Codes that somebody types: used once, mailed with a limit, and a first one by e-mail as the proof of a mailbox."""
+"""Codes that people type: each is used once, mails are limited, and a first mailed code proves the mailbox."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ..allauth_internals import AbstractCodeVerificationProcess
 
 
 def spend(user: User, code: str) -> bool:
-    """Whether this code of the authenticator app is used for the first time; from now on it has been (ASVS 6.5.1).
+    """Mark this code of the authenticator app as used; False if it was used before (ASVS 6.5.1).
 
-    allauth remembers a code for one of the three periods in which ours are accepted.
+    allauth remembers a code for one period only, and we accept each code in three.
     """
     digits = "".join(filter(str.isdigit, code))
     return cache.add(f"totp:{user.pk}:{digits}", 1, timeout=120)
 
 
 def may_mail_code(request: HttpRequest, user: User) -> bool:
-    """Count one code by e-mail; False when there have been too many."""
+    """Count one mailed code; False if there have been too many."""
     try:
         attempts.mailed_code(request, user=user)
     except attempts.TooMany:
@@ -34,7 +34,7 @@ def may_mail_code(request: HttpRequest, user: User) -> bool:
 
 
 class MailboxProof(AbstractCodeVerificationProcess):
-    """A code on its way to the owner's e-mail address: turning codes by e-mail on takes proof that they arrive."""
+    """A code sent to the owner's e-mail address: to turn on codes by e-mail, one must be proven to arrive."""
 
     SESSION_KEY = reauthentication.MAILBOX_PROOF
 

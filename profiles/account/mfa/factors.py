@@ -1,9 +1,9 @@
-"""Second factors: which a user has, and how they come and go.
+"""Second factors: which a user has, and how they are added and removed.
 
 Codes by e-mail are a flag of the user; the authenticator app, passkeys and recovery codes are rows of allauth.mfa.
-Every change takes the user's row first, so that two at a time count the factors right, ends all sessions of the user
-but the one that made it, and leaves an event, which the owner is mailed. API tokens never come by here: a key is a
-factor of its own.
+Every change locks the user's row first, so that two changes at the same time count the factors correctly, ends all
+sessions of the user except the one that made it, and records an event, which is mailed to the owner. API tokens do not
+use these: a key is a factor of its own.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def add_email_codes(*, owner: User, origin: Origin) -> None:
 
 @transaction.atomic
 def add_totp(*, owner: User, secret: str, origin: Origin) -> list[str]:
-    """Take an authenticator app into use. Returns the recovery codes that were made with it, if any were."""
+    """Add an authenticator app. Returns the recovery codes that were made with it, if any were."""
     user = _locked(owner)
     if of(user).totp:
         return []
@@ -94,7 +94,7 @@ def add_totp(*, owner: User, secret: str, origin: Origin) -> list[str]:
 
 @transaction.atomic
 def add_passkey(*, owner: User, name: str, credential: dict[str, Any], origin: Origin) -> list[str]:
-    """Take a passkey or security key into use. Returns the recovery codes that were made with it, if any were."""
+    """Add a passkey or security key. Returns the recovery codes that were made with it, if any were."""
     user = _locked(owner)
     WebAuthn.add(user, name, credential)
     failures.forget(user, PASSKEY)
@@ -142,9 +142,9 @@ def rename_passkey(*, passkey: Authenticator, name: str, owner: User, origin: Or
 
 @transaction.atomic
 def make_recovery_codes(*, owner: User, origin: Origin, version: str | None = None) -> list[str]:
-    """New recovery codes in place of those of `version`; none if these are not what there is now.
+    """New recovery codes in place of those of `version`; none if that is not the current version.
 
-    So a form that is sent again makes no others while the first are being written down.
+    So a form that is sent again does not replace the codes that were just shown.
     """
     user = _locked(owner)
     now = of(user)
@@ -158,7 +158,7 @@ def make_recovery_codes(*, owner: User, origin: Origin, version: str | None = No
 
 @transaction.atomic
 def reset(*, owner: User, origin: Origin) -> bool:
-    """Remove all that an owner has, as staff: they have lost it. Whether there was any."""
+    """Remove all second factors of an owner who has lost them, as staff. Returns whether there were any."""
     user = _locked(owner)
     deleted, _rows = Authenticator.objects.filter(user=user).delete()
     if not deleted and not user.email_codes:
@@ -200,5 +200,5 @@ def _new_recovery_codes(user: User, origin: Origin) -> list[str]:
 
 
 def _passkey(name: str) -> str:
-    # Whoever sits in a stolen session chooses the name, and the owner is mailed it.
+    # Somebody with a stolen session can choose the name, and it is in a mail to the owner.
     return f"{PASSKEY} · {notices.without_links(name)}"

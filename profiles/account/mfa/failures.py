@@ -1,4 +1,4 @@
-"""Wrong second factors: counted before they are judged, recorded, and after very many in a row the end of a factor.
+"""Wrong second factors: counted before they are checked, recorded, and after very many in a row the factor is stopped.
 
 Each factor has a row of failures for each user. What limits them in time is `limits.attempts`.
 """
@@ -21,19 +21,19 @@ from .. import activity
 
 Action = AccountEvent.Action
 
-# What events and counters call the factors, in no language.
+# The names of the factors in events and counters, not translated.
 EMAIL, TOTP_APP, PASSKEY, RECOVERY = "E-mail", "TOTP", "Passkey", "Recovery code"
-# Counted by itself, so that nobody else can use it up: see `trying`.
+# Counted separately, so that nobody else can use up its attempts: see `trying`.
 RECOVERY_IN_KNOWN_BROWSER = "Recovery code, known browser"
 
-# In a row, over any time; then that factor signs nobody in (NIST SP 800-63B-4 section 3.2.2).
+# In a row, over any time; then that factor no longer signs the user in (NIST SP 800-63B-4 section 3.2.2).
 FAILURES_AT_MOST = 100
-# Of a flood of wrong codes, how many are recorded in a minute.
+# How many wrong codes are recorded in a minute, if there are very many.
 RECORDED_A_MINUTE = 10
 
 
 class Stopped(ValidationError):
-    """The factor was tried in vain too often in a row. Says so to a person."""
+    """The factor had too many failures in a row. The message is for people."""
 
     def __init__(self, factor: str) -> None:
         if factor.startswith(RECOVERY):
@@ -52,10 +52,10 @@ class Stopped(ValidationError):
 
 @contextmanager
 def trying(request: HttpRequest, user: User, factor: str) -> Iterator[None]:
-    """A second factor is shown at sign-in, and judged within: counted before that, and recorded if it is wrong.
+    """Around the check of a second factor at sign-in: counted before the check, and recorded if it is wrong.
 
-    Recovery codes are the way out when another factor is stopped. So those who only know the password cannot use up the
-    attempts of the browsers that have signed in before. Raises TooMany, Stopped and whatever the judge raises.
+    Recovery codes are what remains when another factor is stopped. So people who only know the password cannot use up
+    the attempts of browsers that have signed in before. Raises TooMany, Stopped and whatever the check raises.
     """
     counted = factor
     if factor == RECOVERY and known_browsers.id_of(request, user):
@@ -80,7 +80,7 @@ def trying(request: HttpRequest, user: User, factor: str) -> Iterator[None]:
 
 @transaction.atomic
 def _count_failure(user: User, factor: str) -> int:
-    """How many there are in a row, if this is one more. Raises Stopped."""
+    """Add one failure, and return how many there are in a row. Raises Stopped."""
     FactorFailures.objects.get_or_create(user=user, factor=factor)
     row = FactorFailures.objects.select_for_update().get(user=user, factor=factor)
     if row.failures >= FAILURES_AT_MOST:
@@ -91,13 +91,13 @@ def _count_failure(user: User, factor: str) -> int:
 
 
 def forget(user: User, *factors: str) -> None:
-    """One of these factors was right, or is new; without any, all are gone."""
+    """Delete the failures of these factors (one was right, or is new); of all factors if none is named."""
     rows = FactorFailures.objects.filter(user=user)
     (rows.filter(factor__in=factors) if factors else rows).update(failures=0)
 
 
 def stopped(user: User) -> list[str]:
-    """The factors that sign nobody in any more, as pages call them."""
+    """The factors that are stopped, with their names on pages."""
     names = {
         EMAIL: _("Codes by e-mail"),
         TOTP_APP: _("Authenticator app (TOTP)"),
@@ -110,9 +110,9 @@ def stopped(user: User) -> list[str]:
 
 
 def _record_refused(request: HttpRequest, user: User, factor: str) -> None:
-    """Note that the right password was followed by a wrong second factor (ASVS 16.3.1); not each one of a flood.
+    """Note that the right password was followed by a wrong second factor (ASVS 16.3.1); not each of a great number.
 
-    Whoever does that knows the password, so its owner is mailed: at once, then once an hour at most (ASVS 6.3.5).
+    Whoever does that knows the password, so the owner is mailed: at once, then once an hour at most (ASVS 6.3.5).
     """
     if attempts.times(f"refused:{user.pk}", within=attempts.MINUTE) <= RECORDED_A_MINUTE:
         mail = attempts.times(f"refused-mailed:{user.pk}", within=attempts.HOUR) == 1

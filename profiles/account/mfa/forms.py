@@ -27,7 +27,7 @@ NAME = forms.TextInput(attrs={"autocomplete": "off"})
 
 
 class CodeForm(forms.Form):
-    """A code that somebody types on a page of their own, with a limit on attempts in their session."""
+    """A code that a signed-in user types on a page of My Profile, with a limit on attempts in the session."""
 
     code = forms.CharField(
         label=gettext_lazy("Code"),
@@ -71,7 +71,7 @@ class TOTPForm(CodeForm):
 
 
 class CredentialField(forms.JSONField):
-    """What a passkey answers, as JSON from a script of ours; or anything, from others."""
+    """The answer of a passkey, as JSON from our script; other clients can send anything."""
 
     widget = forms.HiddenInput
 
@@ -83,8 +83,8 @@ class CredentialField(forms.JSONField):
 
 
 @contextmanager
-def nonsense_refused() -> Iterator[None]:
-    """Answers that are not even of the right form; allauth lets some of their errors through."""
+def malformed_answers_refused() -> Iterator[None]:
+    """Refuse malformed answers: allauth does not catch some of the exceptions that they cause."""
     try:
         yield
     except (AttributeError, LookupError, TypeError, ValueError) as error:
@@ -107,14 +107,14 @@ class _Answer:
 
 
 class PasskeyNameField(NameFormField):
-    """One line, also where it was several."""
+    """A name of several lines is joined to one."""
 
     def to_python(self, value: Any) -> Any:
         return super().to_python(" ".join(str(value or "").split()))
 
 
 class PasskeyForm(_Answer, FreeTextForm, AddWebAuthnForm):
-    """What the browser made of a passkey, and a name for it."""
+    """The new passkey as the browser sends it, and a name for it."""
 
     name = PasskeyNameField(
         label=gettext_lazy("Name"),
@@ -125,37 +125,37 @@ class PasskeyForm(_Answer, FreeTextForm, AddWebAuthnForm):
     )
     credential = CredentialField()
     machine_made = ("credential",)
-    # Every passkey may sign in alone if it can check who holds it; there is nothing to choose.
+    # Every passkey that verifies its user may sign in without a password; there is nothing to choose.
     passwordless = None
     purpose = passkeys.Purpose.ADD
 
     def clean(self) -> dict[str, Any]:
-        with nonsense_refused():
+        with malformed_answers_refused():
             if "credential" in self.cleaned_data:
                 passkeys.check_new(self.cleaned_data["credential"])
             return cast("dict[str, Any]", super().clean())
 
 
 class PasskeyAnswerForm(_Answer, AuthenticateWebAuthnForm):
-    """At sign-in, as the second step: what a passkey has signed."""
+    """At sign-in, as the second step: the signed answer of a passkey."""
 
     credential = CredentialField()
     purpose = passkeys.Purpose.SECOND_STEP
 
     def clean_credential(self) -> Authenticator:
-        with failures.trying(context.request, self.user, failures.PASSKEY), nonsense_refused():
+        with failures.trying(context.request, self.user, failures.PASSKEY), malformed_answers_refused():
             passkeys.check_answer(self.cleaned_data["credential"], self.user)
             return super().clean_credential()
 
 
 class PasskeyLoginForm(_Answer, LoginWebAuthnForm):
-    """At sign-in, instead of a password: the same."""
+    """At sign-in, instead of a password: the signed answer of a passkey."""
 
     credential = CredentialField()
     purpose = passkeys.Purpose.ALONE
 
     def clean_credential(self) -> Authenticator:
-        with nonsense_refused():
+        with malformed_answers_refused():
             passkeys.check_answer(self.cleaned_data["credential"], None)
             return super().clean_credential()
 
@@ -184,7 +184,7 @@ class AuthenticatorCodeForm(AuthenticateForm):
     code = CodeForm.base_fields["code"]
 
     def clean_code(self) -> str:
-        # Each kind has limits of its own, and its length tells it: a code of the app is shorter.
+        # Each kind has limits of its own. They are told apart by length: a code of the app is shorter.
         is_recovery = len(normalize_user_code(self.cleaned_data["code"])) == mfa_settings.RECOVERY_CODE_DIGITS
         with failures.trying(context.request, self.user, failures.RECOVERY if is_recovery else failures.TOTP_APP):
             code: str = super().clean_code()

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 @page("GET", "HEAD")
 def index(request: UserRequest) -> HttpResponse:
-    """Off: what it is, and the way to turn it on. On: what there is, to add and remove."""
+    """If it is off: what it is, and how to turn it on. If it is on: the factors, to add and remove."""
     held = factors.of(request.user)
     shown = {
         "factors": held,
@@ -43,7 +43,7 @@ def index(request: UserRequest) -> HttpResponse:
 @page("GET", "HEAD", "POST")
 @reauthentication.required(back="mfa_index")
 def email_codes(request: UserRequest) -> HttpResponse:
-    """Codes by e-mail: a first one proves that they arrive, then they are on."""
+    """Codes by e-mail: a first one proves that they arrive, then they are turned on."""
     user = request.user
     if user.email_codes:
         return redirect("mfa_index")
@@ -83,7 +83,7 @@ def _mail_proof(request: UserRequest) -> HttpResponse:
 @page("GET", "HEAD", "POST")
 @reauthentication.required()
 def totp(request: UserRequest) -> HttpResponse:
-    """The authenticator app: it scans a secret, and a first code proves that it has it."""
+    """The authenticator app: it scans a secret, and a first code proves that the app has it."""
     user = request.user
     if factors.of(user).totp:
         return redirect("mfa_index")
@@ -106,7 +106,7 @@ def totp(request: UserRequest) -> HttpResponse:
 
 
 def _totp_secret(request: UserRequest) -> str:
-    """The secret offered in this session: the same until a code has confirmed it, in every window."""
+    """The secret offered in this session: the same in every window, until a code has confirmed it."""
     if TOTP_SECRET not in request.session:
         request.session[TOTP_SECRET] = encrypt(generate_totp_secret())
     return decrypt(request.session[TOTP_SECRET])
@@ -124,7 +124,7 @@ def _qr(text: str) -> dict[str, Any]:
 @page("GET", "HEAD", "POST")
 @reauthentication.required()
 def passkey_add(request: UserRequest) -> HttpResponse:
-    """A passkey or security key: the browser makes it, in static/js/webauthn.js, and sends what we keep of it."""
+    """A passkey or security key: the browser makes it (static/js/webauthn.js) and sends what we store."""
     if not settings.PASSKEY_HOST:
         raise Http404
     user = request.user
@@ -135,7 +135,7 @@ def passkey_add(request: UserRequest) -> HttpResponse:
         return _added(request, made, _("The passkey is set up: you can sign in with it."))
     with passkeys.made_for(passkeys.Purpose.ADD, user):
         options = begin_passkey(user, passwordless=False)
-    # One that can find the account by itself can also sign in without a password.
+    # A discoverable passkey (it stores the account) can also sign in without a password.
     options["publicKey"]["authenticatorSelection"]["residentKey"] = "preferred"
     shown = {"form": form, "options": options}
     return render(request, "mfa/passkey_add.html", shown, status=422 if form.is_bound else 200)
@@ -178,7 +178,7 @@ def remove(request: UserRequest, method: str, pk: int | None = None) -> HttpResp
         "method": method,
         "name": authenticator.wrap().name if method == "passkey" and authenticator else "",
         "is_last": held.number == 1,
-        # With the last authenticator its recovery codes go.
+        # The recovery codes are removed with the last authenticator.
         "ends_recovery_codes": bool(authenticator and held.recovery and held.number - held.email == 1),
     }
     return render(request, "mfa/remove.html", shown)
@@ -208,17 +208,17 @@ def _added(request: UserRequest, made: list[str], said: str) -> HttpResponse:
 
 
 def _show(request: UserRequest, made: list[str], said: str) -> HttpResponse:
-    """The recovery codes, in the one answer that has them."""
+    """Show the recovery codes: this response is the only one that contains them."""
     shown = [f"{code[:4]} {code[4:]}" for code in made]
-    return render(request, "mfa/recovery_codes.html", {"codes": shown, "said": _and_the_others(said)})
+    return render(request, "mfa/recovery_codes.html", {"codes": shown, "said": _with_signed_out(said)})
 
 
 def _say(request: UserRequest, said: str) -> None:
-    messages.success(request, _and_the_others(said))
+    messages.success(request, _with_signed_out(said))
 
 
-def _and_the_others(said: str) -> str:
-    """What a change of a factor did, and what it ended."""
+def _with_signed_out(said: str) -> str:
+    """The message, with the sentence that all other browsers are signed out."""
     return " ".join((said, _("All other browsers are signed out.")))
 
 

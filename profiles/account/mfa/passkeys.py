@@ -1,6 +1,6 @@
-"""What django-allauth leaves open about passkeys: what a challenge is for, and what an answer has to say.
+"""What django-allauth does not check about passkeys: the purpose of a challenge, and some contents of an answer.
 
-allauth keeps one challenge in the session and takes the answer to it wherever that is sent. Here a challenge serves one
+allauth keeps one challenge in the session and accepts its answer on any of its pages. Here a challenge serves one
 purpose and one user, in one session, once, and for a time (WebAuthn 3, sections 7.2 and 13.4.3).
 """
 
@@ -34,7 +34,7 @@ class Purpose(StrEnum):
 
 @contextmanager
 def made_for(purpose: Purpose, user: User | None = None) -> Iterator[None]:
-    """While allauth makes a challenge, if it does: the one there was is gone, and the new one is for this."""
+    """Around allauth making a challenge: the old one is removed, and the new one is marked with this purpose."""
     clear_passkey_challenge()
     yield
     if state := get_passkey_challenge():
@@ -43,10 +43,10 @@ def made_for(purpose: Purpose, user: User | None = None) -> Iterator[None]:
 
 @contextmanager
 def only_for(purpose: Purpose, user: User | None = None) -> Iterator[None]:
-    """While an answer is looked at: the challenge, if it is for this. Afterwards there is none, right or wrong."""
+    """Around the check of an answer: the challenge is kept only if it has this purpose, and removed afterwards."""
     state = get_passkey_challenge()
     if not state or not _serves(state, purpose, user):
-        clear_passkey_challenge()  # and without one, allauth takes no answer
+        clear_passkey_challenge()  # and without one, allauth accepts no answer
     try:
         yield
     finally:
@@ -57,25 +57,25 @@ def _serves(state: dict[str, Any], purpose: Purpose, user: User | None) -> bool:
     return (
         (state.get("purpose"), state.get("user")) == (purpose, user and user.pk)
         and time.time() - state["begun"] < LIFE
-        # Two answers at the same time find the same session; only one of them gets in here.
+        # Two answers at the same time see the same session; only one of them passes here.
         and cache.add(f"passkey:{state['challenge']}", 1, timeout=LIFE)
     )
 
 
 def check_new(credential: dict[str, Any]) -> None:
-    """What allauth does not ask of a passkey that is being added. Raises ValidationError, or any error of nonsense."""
+    """What allauth does not check of a new passkey. Raises ValidationError, or any error for malformed data."""
     _check_origin(RegistrationResponse.from_dict(credential).response.client_data)
 
 
 def check_answer(credential: dict[str, Any], user: User | None) -> None:
-    """What allauth does not ask of an answer at sign-in, as the second step of `user` or, without one, alone.
+    """What allauth does not check of an answer at sign-in: as the second step of `user`, or without a password if None.
 
-    Raises ValidationError, or any error of nonsense. Only with allauth's check of the signature is it of any worth.
+    Raises ValidationError, or any error for malformed data. It does not check the signature: allauth does.
     """
     answer = AuthenticationResponse.from_dict(credential).response
     _check_origin(answer.client_data)
     if user is None:
-        # In place of password and second factor: the device must have checked who holds it.
+        # In place of password and second factor: the device must have verified its user.
         if not answer.authenticator_data.is_user_verified():
             raise get_adapter().validation_error("incorrect_code")
     elif answer.user_handle and answer.user_handle != user_pk_to_url_str(user).encode():
@@ -83,6 +83,6 @@ def check_answer(credential: dict[str, Any], user: User | None) -> None:
 
 
 def _check_origin(said: CollectedClientData) -> None:
-    """Our own pages only: allauth takes those of any subdomain, and of frames in pages of others, too."""
+    """Our own origin only: allauth also accepts those of subdomains, and frames in pages of other sites."""
     if said.cross_origin or urlsplit(said.origin).hostname != settings.PASSKEY_HOST:
         raise get_adapter().validation_error("incorrect_code")

@@ -30,10 +30,10 @@ from . import codes, factors, passkeys
 
 logger = logging.getLogger(__name__)
 
-# In what is remembered of a sign-in: the authenticator is not at hand, and a code by e-mail is asked for instead.
+# In the stored state of a sign-in: the user does not have the authenticator here and asked for a code by e-mail.
 BY_EMAIL = "by_email"
 
-# Pages for somebody who has yet to set up the second factor that their company requires.
+# Pages for users who still have to set up the second factor that their company requires.
 SET_UP_PAGES = {
     "mfa_index",
     "mfa_email",
@@ -45,7 +45,7 @@ SET_UP_PAGES = {
 
 
 def is_code_mailed(login: Login) -> bool:
-    """Whether this sign-in takes a code by e-mail: there is nothing stronger, or it is not at hand."""
+    """Whether this sign-in takes a code by e-mail: the user has no stronger factor, or not here."""
     user: User = login.user
     return bool(login.state.get(BY_EMAIL)) or (user.email_codes and not user.has_authenticator)
 
@@ -56,7 +56,7 @@ class EmailCodeStage(LoginByCodeStage):
     def handle(self) -> tuple[HttpResponse | None, bool]:
         if not is_code_mailed(self.login):
             return None, True
-        # To the address on file, not to the one that was typed: allauth knows former ones, too.
+        # To the current address, not to the one that was typed: allauth also accepts former ones.
         self.login.email = self.login.user.email
         if not codes.may_mail_code(self.request, self.login.user):
             messages.error(self.request, _("We have just mailed you several codes. Wait a minute, then sign in again."))
@@ -77,7 +77,7 @@ class AuthenticateView(AllauthAuthenticateView):
     """A code of the authenticator app, a passkey or a recovery code."""
 
     def form_invalid(self, form: forms.Form) -> HttpResponse:
-        # The other form stays as it was; this one is shown with what is wrong.
+        # The page has two forms; only this one is shown with its errors.
         return attempts.answered(super().form_invalid(form), attempts.refusal_in(form))
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
@@ -94,7 +94,7 @@ authenticate = AuthenticateView.as_view()
 @require_POST
 @never_cache
 def authenticate_by_email(request: HttpRequest) -> HttpResponse:
-    """The authenticator is not at hand: a code by e-mail instead, for who has these turned on."""
+    """A code by e-mail instead of the authenticator, for users who have such codes turned on."""
     if request.user.is_authenticated:
         return redirect(get_login_redirect_url(request))
     stage = LoginStageController.enter(request, AuthenticateStage.key)
@@ -139,7 +139,7 @@ email_code = EmailCodeView.as_view()
 
 
 class PasskeyLoginView(LoginWebAuthnView):
-    """A passkey that has checked who holds it, in place of password and second factor."""
+    """A passkey that has verified its user, in place of password and second factor."""
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         with passkeys.made_for(passkeys.Purpose.ALONE):
@@ -157,7 +157,7 @@ passkey_login = PasskeyLoginView.as_view()
 
 
 def required_first(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Lead who has yet to set up a second factor that their company requires to the page for that, from any other."""
+    """Middleware: redirect users who still have to set up the second factor that their company requires."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         return get_response(request)
