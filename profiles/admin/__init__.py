@@ -1,6 +1,6 @@
 """The admin site: one module for each kind of thing that staff look after.
 
-What staff may see and do there is decided by Django's permissions; `users` says what takes a superuser.
+What staff may see and do there is decided by Django's permissions; `users` says what only a superuser may do.
 """
 
 from allauth.account.admin import EmailAddress
@@ -33,16 +33,16 @@ for _model in (
 ):
     admin.site.unregister(_model)
 
-from . import access, base, events, keys, users  # noqa: E402 - they register what was just taken away
+from . import access, base, events, keys, users  # noqa: E402 - they register their own pages for these models
 
 __all__ = ["access", "events", "keys", "users"]
 
 admin.site.autocomplete_view = base.Autocomplete.as_view(admin_site=admin.site)  # type: ignore[method-assign, assignment]
 admin.site.site_header = admin.site.site_title = "AirVantage Keys"
 admin.site.index_title = _("Administration")
-admin.site.enable_nav_sidebar = False  # the lists need the room
-# There is one way in, with its limits on wrong passwords. Django's own form would be a second one, so it is not
-# even reachable by a POST of somebody who is in already.
+admin.site.enable_nav_sidebar = False  # the lists need the space
+# There is one sign-in page, which limits wrong passwords. Django's own form would be a second one, so it cannot be
+# reached, not even by a POST of a signed-in user.
 admin.site.login = secure_admin_login(require_safe(admin.site.login))  # type: ignore[method-assign]
 admin.site.password_change = RedirectView.as_view(  # type: ignore[method-assign, assignment]
     pattern_name="account_change_password"

@@ -34,7 +34,7 @@ def number_of_users(users: QuerySet[User], field: str) -> Coalesce:
 
 
 class WithUsers(UsedByUsers, ListAdmin):
-    """A list with the number of its users, each number a link to them. A change changes them all, so it is an event."""
+    """A list with the number of its users, each number a link to them. A change affects them all, so it is an event."""
 
     ordering = ("name",)
     record: Callable[..., None]  # one of `changes`
@@ -77,7 +77,7 @@ class CompanyAdmin(WithUsers):
     search_help_text = _("Name or uid.")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Not for who belongs to a company: they could not even see the new one."""
+        """Not for staff with a company: they could not even see the new one."""
         return super().has_add_permission(request) and reach.is_site_wide(actor_of(request))
 
 
@@ -155,7 +155,7 @@ class AccessProfileAdmin(WithUsers):
 
 
 def permissions_of_staff() -> QuerySet[Permission]:
-    """The permissions that open something here."""
+    """The permissions that have an effect in this admin site."""
     return Permission.objects.filter(content_type__app_label="profiles").select_related("content_type")
 
 
@@ -164,7 +164,7 @@ admin.site.unregister(Group)
 
 @admin.register(Group)
 class StaffGroupAdmin(ListAdmin, GroupAdmin):
-    """Who can change a group can give themselves whatever it holds, so that takes a superuser."""
+    """Whoever can change a group can give themselves its permissions, so only a superuser may."""
 
     form = FreeTextModelForm
 
@@ -174,7 +174,7 @@ class StaffGroupAdmin(ListAdmin, GroupAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Each word is part of the name. SQLite is not asked, as it knows no case beyond ASCII; groups are few."""
+        """Each word is part of the name. Not done in SQLite, which ignores case only in ASCII; groups are few."""
         words = spelling.folded(search_term).split()
         names = Group.objects.values_list("pk", "name") if words else ()
         found = [pk for pk, name in names if all(word in spelling.folded(name) for word in words)]
@@ -190,7 +190,7 @@ class StaffGroupAdmin(ListAdmin, GroupAdmin):
         return request.user.is_superuser
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:  # noqa: FBT001
-        # The name is saved already, and what it was is known to the form alone.
+        # The new name is saved already; only the form knows the old one.
         _name, powers = changes.group_state(form.instance)
         before = (form.initial["name"], powers) if change else None
         super().save_related(request, form, formsets, change)

@@ -1,5 +1,5 @@
-"""What the pages of the admin site have in common: lists that stay quick however long, and searches and filters
-that answer nothing they should not."""
+"""What the pages of the admin site have in common: lists that are quick at any length, and searches and filters
+that reveal no other columns."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
     from django.utils.safestring import SafeString
 
-# How many rows one action takes on. Fewer than DATA_UPLOAD_MAX_NUMBER_FIELDS, so that a confirmation can name them.
+# How many rows one action may have. Fewer than DATA_UPLOAD_MAX_NUMBER_FIELDS, so that a confirmation can name them.
 ACTION_AT_MOST = 500
 SEARCH_LENGTH, SEARCH_WORDS = 200, 10
 COMPANIES_IN_FILTER = 50
@@ -47,7 +47,7 @@ FEW = 500
 
 
 class CappedPaginator(Paginator):
-    """Counts no further than anybody turns pages: counting ten million rows takes seconds, each time."""
+    """Counts only as many rows as people page through: counting ten million rows takes seconds, each time."""
 
     at_most = 10_000
 
@@ -66,24 +66,24 @@ class CappedPaginator(Paginator):
 
 
 class CappedCount(Subquery):
-    """The number of rows of a sliced query, as a column: it costs no more than the slice is long."""
+    """The number of rows of a sliced query, as a column: it reads no more rows than the slice has."""
 
     template = "(SELECT COUNT(*) FROM (%(subquery)s) capped)"
     output_field = IntegerField()
 
 
 def staff_only(view: Callable[..., Any]) -> Callable[..., Any]:
-    """A view of our own in the admin site, behind the same door as Django's."""
+    """A view of our own in the admin site, with the same access check as Django's."""
     return declares(Access.STAFF)(admin.site.admin_view(view))
 
 
 def actor_of(request: HttpRequest) -> User:
-    """Who is at work. The admin site lets nobody in who is not signed in."""
+    """The staff user who sends this request: the admin site requires a signed-in user."""
     return cast("User", request.user)
 
 
 class Autocomplete(AutocompleteJsonView):
-    """What a field of a form offers as one types. Django also takes the other side of a relation, and then fails."""
+    """The suggestions of a form field. Django also accepts the reverse side of a relation, and then fails."""
 
     def process_request(self, request: HttpRequest) -> Any:
         found = super().process_request(request)
@@ -98,27 +98,27 @@ class FreeTextModelForm(FreeTextForm, forms.ModelForm):
 
 
 class ListAdmin(admin.ModelAdmin):
-    """A list that is quick with millions of rows, a search by words, and no answer to any other question.
+    """A list that is quick with millions of rows, a search by words, and no other look-ups.
 
-    Django lets the address of a list filter by any column, `?password__startswith=...` too, which would tell a
-    digest character by character. Here only what a filter of the list offers is answered.
+    Django lets the query string of a list filter by any column, `?password__startswith=...` too, which would reveal
+    a digest character by character. Here only the filters of the list are allowed.
     """
 
     paginator = CappedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 100
-    # Parameters of the list's address beside those of its filters: foreign keys.
+    # Parameters of the list's query string, besides those of its filters: foreign keys.
     extra_lookups: ClassVar[tuple[str, ...]] = ()
     # Shows the search box; `found_by` does the search.
     search_fields: ClassVar[tuple[str, ...]] = ("pk",)
 
     form = FreeTextModelForm
-    # The way from a row to the company that it belongs to; "" where rows belong to none.
+    # The look-up path from a row to its company; "" where rows have no company.
     company_path = ""
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """What is in reach, on every page and for every action: nothing here comes from anywhere else."""
+        """The rows within reach. Every page and every action takes its rows from here."""
         rows = super().get_queryset(request)
         return reach.within(rows, actor_of(request), self.company_path) if self.company_path else rows
 
@@ -136,7 +136,7 @@ class ListAdmin(admin.ModelAdmin):
         return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        # An empty `_to_field` is the name of no field, and Django looks for it.
+        # Django would look for a field with an empty name where `_to_field` is empty.
         return super().get_object(request, object_id, from_field or None)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
@@ -179,7 +179,7 @@ class ListAdmin(admin.ModelAdmin):
 
 
 class RowsField(forms.ModelMultipleChoiceField):
-    """A choice of rows. What can be no number of a row is refused before SQLite or PostgreSQL stumbles over it."""
+    """A choice of rows. A value that cannot be a primary key is refused before it causes an error of the database."""
 
     def clean(self, value: Any) -> Any:
         for pk in value if isinstance(value, (list, tuple)) else ():
@@ -191,7 +191,7 @@ class RowsField(forms.ModelMultipleChoiceField):
 
 
 class ReadOnly(admin.ModelAdmin):
-    """Nothing here can be made, changed or deleted the stock way, by nobody."""
+    """Nobody can add, change or delete these rows by Django's own pages."""
 
     actions = None
 
@@ -209,7 +209,7 @@ class ReadOnly(admin.ModelAdmin):
 
 
 class ClashesAreErrors(admin.ModelAdmin):
-    """Two people save the same name, or use what is being deleted, at the same moment: told, not a 500."""
+    """Two people save the same name, or one uses what another deletes, at the same moment: a message, not a 500."""
 
     def changeform_view(
         self,
@@ -252,7 +252,7 @@ class UsedByUsers(ClashesAreErrors):
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[Any], dict[str, int], set[Any], list[Any]]:
-        # Not Django's list of all that stands in the way: it could be a million users long.
+        # Not Django's list of all related rows: it could have a million users.
         users = User.objects.filter(**{f"{self.user_field}__in": [obj.pk for obj in objs]})
         number = reach.within(users, actor_of(request), "company").count()
         in_the_way = [ngettext("%d user", "%d users", number) % number] if number else []
@@ -267,12 +267,12 @@ class UsedByUsers(ClashesAreErrors):
 
 
 def moment(value: datetime | None) -> str:
-    """A time as those who compare times read it, in UTC like all times here."""
+    """A time in a form that is easy to compare, in UTC like all times here."""
     return date_format(timezone.localtime(value, UTC), "Y-m-d H:i:s") if value else ""
 
 
 def two_lines(first: object, second: object) -> SafeString:
-    """A cell with something more below, in small print."""
+    """A cell with a second line in small print."""
     return format_html('{}<span class="below">{}</span>', first, second) if second else format_html("{}", first)
 
 
@@ -284,18 +284,18 @@ _looks_like_id = re.compile(r"[0-9a-f]{32}|(?=.*[0-9])(?=.*[a-f])[0-9a-f]{6,31}"
 
 
 def is_pk(text: str) -> bool:
-    """Whether this can be a primary key: a number that every database takes."""
+    """Whether this can be a primary key: a number within the range of every database."""
     return _looks_like_pk(text) is not None
 
 
 def as_id(word: str) -> str | None:
-    """The Client ID or uid, or the beginning of one, that this word must be."""
+    """The Client ID or uid, or its beginning, if this word has that form."""
     lower = word.lower()
     return lower if _looks_like_id(lower) else None
 
 
 def as_address(word: str) -> str | None:
-    """The IP address that this word is, in the form in which addresses are stored."""
+    """The IP address, in the form in which addresses are stored, if this word is one."""
     try:
         return str(ipaddress.ip_address(word))
     except ValueError:
@@ -318,7 +318,7 @@ def users_found_by(word: str) -> QuerySet[User]:
 
 
 def pks(rows: QuerySet[Any]) -> Any:
-    """For an `__in`: the primary keys themselves where they are few, because then any index can be used."""
+    """For an `__in`: the primary keys as values if they are few, because then any index can be used."""
     found = rows.order_by().values_list("pk", flat=True)
     few = list(found[: FEW + 1])
     return few if len(few) <= FEW else found

@@ -1,4 +1,4 @@
-"""Key events and account events: to read, to search and to take away as CSV."""
+"""Key events and account events: to read, to search and to export as CSV."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class TimeFilter(PeriodFilter):
 class EventAdmin(ReadOnly, ListAdmin):
     """What both kinds of events have in common.
 
-    Whoever reaches one company only sees the events of the users whom it has now. Those name who acted, be it somebody
-    from elsewhere: that is what they are for.
+    Staff of one company see the events of its present users. An event names its actor even if that is somebody of
+    another company: events exist to tell this.
     """
 
     company_path = "owner__company"
@@ -80,7 +80,7 @@ class EventAdmin(ReadOnly, ListAdmin):
         found = Q(owner__in=users) | Q(actor__in=users)
         part = as_id(word)
         if part and not users:
-            # Perhaps the uid of a user who is gone, of which the events keep a copy.
+            # Perhaps the uid of a deleted user: events keep a copy of it.
             found |= Q(owner_uid=part) | Q(actor_uid=part)
         return found
 
@@ -98,7 +98,7 @@ class EventAdmin(ReadOnly, ListAdmin):
         who = obj.actor.email if obj.actor else obj.actor_uid or "-"
         return two_lines(who, " · ".join(filter(None, (obj.get_via_display(), obj.address, client))))
 
-    # --- Taking them away ---------------------------------------------------------------------------------
+    # --- Export -------------------------------------------------------------------------------------------
 
     @property
     def _view(self) -> str:
@@ -131,7 +131,7 @@ class AccountActionFilter(ActionFilter):
 
 @admin.register(AccountEvent)
 class AccountEventAdmin(EventAdmin):
-    list_display = ("exact_time", "deed", "owner_email", "origin")
+    list_display = ("exact_time", "what_was_done", "owner_email", "origin")
     list_filter = (AccountActionFilter, ViaFilter, TimeFilter, EventsOfCompany)
     search_help_text = _("E-mail address, uid or name of the owner or who did it; address.")
     fields = (
@@ -148,13 +148,13 @@ class AccountEventAdmin(EventAdmin):
     )
 
     @admin.display(description=_("what"))
-    def deed(self, obj: AccountEvent) -> SafeString:
+    def what_was_done(self, obj: AccountEvent) -> SafeString:
         return two_lines(obj.get_action_display(), activity.readable(obj.action, obj.detail))
 
 
 @admin.register(KeyEvent)
 class KeyEventAdmin(EventAdmin):
-    list_display = ("exact_time", "deed", "client_id", "owner_email", "origin")
+    list_display = ("exact_time", "what_was_done", "client_id", "owner_email", "origin")
     list_filter = (ActionFilter, ViaFilter, TimeFilter, EventsOfCompany)
     search_help_text = _(
         "Client ID or its first characters; e-mail address, uid or name of the owner or who did it; address."
@@ -181,5 +181,5 @@ class KeyEventAdmin(EventAdmin):
         return found
 
     @admin.display(description=_("what"))
-    def deed(self, obj: KeyEvent) -> SafeString:
+    def what_was_done(self, obj: KeyEvent) -> SafeString:
         return two_lines(obj.get_action_display(), obj.reason)

@@ -142,7 +142,7 @@ class KeyAdmin(ReadOnly, ListAdmin):
             super()
             .get_queryset(request)
             .select_related("user__company")
-            # Not even in memory: what is not loaded cannot be shown by mistake.
+            # These are not even loaded: so they cannot be shown by mistake.
             .filter(user__isnull=False)
             .defer("user__password")
             .annotate(
@@ -230,7 +230,7 @@ class KeyAdmin(ReadOnly, ListAdmin):
         return self._confirm(request, list(queryset), RevokeForm())
 
     def revoke_view(self, request: HttpRequest) -> HttpResponse:
-        """The confirmation, and the deed: keys by their numbers, and a reason."""
+        """The confirmation (GET) and the revocation (POST): keys by primary key, and a reason."""
         if not self.has_revoke_permission(request):
             raise PermissionDenied
         chosen = (request.POST if request.method == "POST" else request.GET).getlist("key")[:ACTION_AT_MOST]
@@ -269,7 +269,7 @@ class KeyAdmin(ReadOnly, ListAdmin):
         return TemplateResponse(request, "admin/profiles/oauthapplication/revoke.html", context)
 
     def _revoke(self, request: HttpRequest, key: OAuthApplication, reason: str) -> bool:
-        """Revoke this very key, not one that its owner has made in the meantime; False if it has gone."""
+        """Revoke exactly this key, not one that its owner made in the meantime; False if it no longer exists."""
         with transaction.atomic():
             owner = User.objects.select_for_update().filter(pk=key.owner.pk).first()
             if owner is None or not OAuthApplication.objects.filter(pk=key.pk, user=owner).exists():
@@ -292,7 +292,7 @@ class KeyAdmin(ReadOnly, ListAdmin):
 class AccessTokenAdmin(ReadOnly, ListAdmin):
     """Ten million rows or more: the list reads one page by primary key, and owners and keys of that page.
 
-    Whoever reaches one company only does not see the tokens of keys that are gone: nothing tells whose they were.
+    Staff of one company do not see the tokens of deleted keys: nothing tells whose they were.
     """
 
     company_path = "application__user__company"
@@ -308,7 +308,7 @@ class AccessTokenAdmin(ReadOnly, ListAdmin):
     fields = ("key_or_gone", "owner", "scope", "created_time", "expires_time", "live")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        # Also the tokens of keys that are gone, which the model's default and a join (select_related) would hide.
+        # Also the tokens of deleted keys, which the model's default and a join (select_related) would hide.
         tokens = reach.within(AccessToken.objects.all(), actor_of(request), self.company_path)
         tokens = tokens.order_by(*self.get_ordering(request))
         live = AccessToken.objects.live().filter(pk=OuterRef("pk"))

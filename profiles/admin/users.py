@@ -1,12 +1,12 @@
 """Users: make, invite, deactivate, delete.
 
-Whom staff reach, and which rights they may give, is said in `reach`. Beside that, three rules keep them from giving
-themselves more than they were given:
+Which users staff reach, and which rights they may give, is decided in `reach`. In addition, three rules keep staff
+from giving themselves more than they were given:
 
 1. Only a superuser changes or deletes somebody who is staff or superuser, or makes somebody so.
-2. Only a superuser changes the e-mail address of an account that is in use: who has the address can have a new
-   password sent to it, and so has the account and its key.
-3. Nobody takes their own access away, so that the last superuser cannot lock everybody out.
+2. Only a superuser changes the e-mail address of an account that is in use: whoever has the address can have a
+   link for a new password sent to it, and so gets the account and its key.
+3. Nobody can remove their own access, so that the last superuser cannot lock everybody out.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ from .base import (
     users_found_by,
 )
 
-# With more companies than this the field becomes one to type in.
+# With more companies than this the field is an autocomplete field.
 COMPANIES_IN_A_LIST = 200
 STAFF_FIELDS = ("is_staff", "is_superuser", "groups", "user_permissions")
 NO_PASSWORD = Q(password__startswith=UNUSABLE_PASSWORD_PREFIX)
 
 
-# What decides on who gets into an account, and on what it may do.
+# The fields that decide who can use an account, and what it may do.
 OPENING_FIELDS = ("email", "company", "access_profile")
 
 
@@ -267,7 +267,7 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
         form.actor = actor_of(request)  # type: ignore[attr-defined]  # it is a UserForm
         self._offer_what_may_be_chosen(form.base_fields, form.actor, obj)  # type: ignore[attr-defined]
         for name in {"company", "access_profile"}.intersection(form.base_fields):
-            # Beside a user's field is not the place to change or delete what others have too.
+            # No links to change or delete these rows beside the field: other users have them too.
             widget = form.base_fields[name].widget
             widget.can_change_related = widget.can_delete_related = False
         if "is_active" in form.base_fields:
@@ -287,7 +287,7 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
         if "company" in fields:
             fields["company"].queryset = reach.companies(actor)
             if not reach.is_site_wide(actor):
-                # Who has no company would be out of everybody's reach but the site's.
+                # Only staff of the whole site would reach a user without a company.
                 fields["company"].required = True
                 fields["company"].empty_label = None
                 fields["company"].initial = actor.company_id
@@ -305,13 +305,13 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
             changes.record_created(owner=obj, origin=origin)
             self._invite_after_commit(request, obj)
             return
-        # Only what was changed here: a password or a key changed at this moment elsewhere stays.
+        # Save only the changed fields: a password that was changed elsewhere at this moment stays.
         fields = {field.name for field in self.opts.concrete_fields}.intersection(form.changed_data)
         if not fields:
             return
         before = User.objects.select_for_update(of=("self",)).get(pk=obj.pk)
         obj.save(update_fields=fields)
-        # The address of an open invitation was perhaps a stranger's: nothing happened to an account of theirs.
+        # The address of an open invitation may be wrong: no notice about this account goes to its reader.
         is_told = not invitations.is_open(obj)
         changes.record_changes(before=before, owner=obj, fields=fields, origin=origin, is_told=is_told)
         if "email" in fields:
@@ -399,7 +399,7 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
         for user in queryset:
             if invitations.is_open(user) and user.is_active and self._may_open(request, user):
                 if not self._invite(request, user):
-                    return  # a mail server that is away is away for all: do not wait for it once a user
+                    return  # the mail server is down: do not wait for a time-out for every user
             else:
                 skipped += 1
         if skipped:
@@ -462,7 +462,7 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
 
     @admin.action(description=gettext_lazy("Reset multi-factor authentication"), permissions=["change"])
     def reset_second_factors(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        """For who has lost theirs. Nobody's own: that takes the password, on My Profile."""
+        """For users who have lost theirs. Not one's own: for that My Profile asks for the password."""
         chosen = list(queryset)
         allowed = [user for user in chosen if user != request.user and self._may_open(request, user)]
         origin = origin_of(request, via=KeyEvent.Via.ADMIN)
@@ -479,7 +479,7 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
 
     @admin.action(description=gettext_lazy("Sign out everywhere"), permissions=["change"])
     def end_sessions(self, request: HttpRequest, queryset: Any) -> None:
-        """For who has lost a device, or has somebody else in their account. One's own are on My Profile."""
+        """For users who lost a device, or whose account somebody else uses. One's own sessions are on My Profile."""
         chosen = list(queryset)
         allowed = [user for user in chosen if user != request.user and self.has_change_permission(request, user)]
         for user in allowed:
@@ -497,7 +497,7 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
     # --- Deleting -----------------------------------------------------------------------------------------
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """A key has no deletion of its own in the admin site; with its owner it goes by being revoked."""
+        """Keys cannot be deleted in the admin site; with its owner, a key is revoked."""
         deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)
         if self.has_revoke_permission(request):
             lacking.discard(self.admin_site.get_model_admin(OAuthApplication).opts.verbose_name)
@@ -505,7 +505,7 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
         with transaction.atomic():
-            # The owner's row first: no key can be made between its end and the user's.
+            # Lock the owner's row first: so no key can be made between the revocation and the deletion of the user.
             if User.objects.select_for_update().filter(pk=obj.pk).exists():
                 origin = origin_of(request, via=KeyEvent.Via.ADMIN)
                 if lifecycle.of(obj):
