@@ -141,7 +141,7 @@ def _answer(request: HttpRequest) -> HttpResponse:
     proxies.settle_scheme(request.META)
     # The probes ask the port itself.
     if settings.HTTPS and not request.is_secure() and request.path_info not in PROBES:
-        return errors.in_clear(request.path_info, proxies.missing(request))
+        return errors.insecure(request.path_info, proxies.missing(request))
     try:
         view, args, kwargs = _resolved(request.path_info)
         return view(request, *args, **kwargs)

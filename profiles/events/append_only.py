@@ -2,7 +2,7 @@
 
 Rows are added and stay. One change is allowed, because it is what deleting a user does: the links to the owner and to
 the actor become NULL, and nothing else of the row changes. Everything else is refused, whoever asks: UPDATE, DELETE,
-PostgreSQL's TRUNCATE, and on SQLite a REPLACE, which is a hidden DELETE.
+PostgreSQL's TRUNCATE, and on SQLite a REPLACE, which deletes the old row.
 
 The triggers are set after every `migrate`, and not by a migration: on SQLite a migration that alters a table makes it
 anew, without its triggers. A migration that has to change events calls `lift` before.
@@ -54,7 +54,7 @@ def protect(connection: BaseDatabaseWrapper) -> None:
 
 
 def lift(connection: BaseDatabaseWrapper) -> None:
-    """Take the triggers away, until the end of the next `migrate`."""
+    """Remove the triggers, until the end of the next `migrate`."""
     with connection.cursor() as cursor:
         for table in _tables(connection):
             for name in _triggers(connection, table):
@@ -68,7 +68,7 @@ def protect_after_migrate(using: str, **kwargs: Any) -> None:
 
 @register("database")
 def check(app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """`manage.py check --database default`: whether somebody took a trigger away and did not put it back."""
+    """`manage.py check --database default`: whether a trigger is missing or switched off."""
     unprotected = [table for using in databases or () for table in _unprotected(connections[using])]
     return [
         Warning(f"The rows of {table} can be changed.", hint="Run manage.py migrate.", id="profiles.W001")
@@ -83,7 +83,7 @@ def _unprotected(connection: BaseDatabaseWrapper) -> list[str]:
             cursor.execute("SELECT tgname FROM pg_trigger WHERE tgenabled = 'A'")  # A: ENABLE ALWAYS
             there = {name for (name,) in cursor.fetchall()}
             return [table for table in tables if not _triggers(connection, table).keys() <= there]
-        # As it was made: a trigger knows the columns of its time only.
+        # Compare the SQL: a trigger from before a new column does not protect that column.
         cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
         made = cursor.fetchall()
     return [table for table in tables if not _triggers(connection, table).items() <= set(made)]

@@ -1,7 +1,7 @@
 """Events of one kind, of keys or of accounts, as files: CSV for spreadsheets, JSON lines for programs.
 
-The admin site and `manage.py exportevents` write the same. Events are read a part at a time, so that their number
-costs time but no memory.
+The admin site and `manage.py exportevents` write the same. Events are read in parts, so that a large
+number needs more time but not more memory.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ ACCOUNT_COLUMNS = ("time", "action", *WHO_AND_WHERE, "detail")
 
 AnyEvent = TypeVar("AnyEvent", KeyEvent, AccountEvent)
 ROWS_AT_A_TIME = 2000
-# Without this mark Excel takes the file for one in the old code page of its country, and garbles every É.
+# Without this mark Excel reads the file in the old code page of its country, and shows every É wrongly.
 BYTE_ORDER_MARK = "\ufeff"
 # The last four are the full-width = + - @.
 _FORMULA = re.compile(r"(^|[;,|\t\r\n])(?=\s*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
 
 
 class _Line:
-    """A file that hands back what is written to it."""
+    """A file whose `write` returns the text, for `csv.writer`."""
 
     def write(self, text: str) -> str:
         return text
@@ -73,7 +73,7 @@ def as_csv(model: type[KeyEvent | AccountEvent], parts: Iterable[Iterable[Any]],
 
 
 def as_json_lines(model: type[KeyEvent | AccountEvent], parts: Iterable[Iterable[Any]]) -> Iterator[str]:
-    """The events as JSON objects, one a line; "" where there is nothing to say."""
+    """The events as JSON objects, one a line; with "" for what is unknown."""
     for part in parts:
         yield "".join(f"{json.dumps(dict(zip(columns(model), _cells(event), strict=True)))}\n" for event in part)
 
@@ -81,7 +81,7 @@ def as_json_lines(model: type[KeyEvent | AccountEvent], parts: Iterable[Iterable
 def harmless(cell: str) -> str:
     """The cell as text for a spreadsheet, which would run one that begins like a formula (CWE-1236).
 
-    A cell begins where ours does, or behind what a spreadsheet of another country takes for the end of one.
+    A formula can begin at the start of our cell, or after a character that separates cells in another country.
     """
     return _FORMULA.sub(r"\1'", cell)
 

@@ -1,6 +1,6 @@
-"""Writes an event of either kind, and its line in the log: what is done by whom is said in one way.
+"""Writes an event of either kind, and its line in the log: the one place that does.
 
-It must run in the transaction of the change itself, so that there is never the one without the other.
+It must run in the transaction of the change itself, so that there is never a change without its event or the reverse.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Who gets in: each view of ours says so, in the decorator that sees to it.
+"""Who gets in: each view of ours says so, in the decorator that enforces it.
 
-The mark itself opens and closes nothing. `tests/test_routes_declare_access.py` reads it: an address whose view says
-nothing fails there, and so does one that lets in others than it says.
+The mark itself enforces nothing. `tests/test_routes_declare_access.py` reads it: a route whose view declares nothing
+fails there, and so does one that lets in others than it declares.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from django.http import HttpResponse
 
 from .responses import ApiJsonResponse
 
-# Seconds after which to ask again when the database is away: it is most often started again or failed over.
+# Retry-After, in seconds, when the database cannot be reached: usually it is restarting or failing over.
 RETRY_AFTER = 5
 _READ_ONLY = "25006"  # PostgreSQL's read_only_sql_transaction, which its driver counts among internal errors
 
@@ -37,7 +37,7 @@ def api_error(
     parameters: Iterable[str] = (),
     headers: Mapping[str, str] | None = None,
 ) -> HttpResponse:
-    """An error of the API. `code` is dotted; `parameters` are the values it speaks of."""
+    """An error of the API. `code` is dotted; `parameters` are the values that the code is about."""
     return ApiJsonResponse(
         {"error": code, "errorParameters": list(parameters), "error_description": description},
         status=status,
@@ -46,12 +46,12 @@ def api_error(
 
 
 def is_unavailable(error: BaseException | None) -> bool:
-    """Whether the database, or Redis, is away, read-only, locked or full: no fault of the request, nor of the code."""
+    """Whether the database, or Redis, is down, read-only, locked or full: the request and the code are not at fault."""
     if isinstance(error, (OperationalError, InterfaceError)):
         return True
     if isinstance(error, DatabaseError):
         return getattr(error.__cause__, "sqlstate", None) == _READ_ONLY
-    from redis.exceptions import RedisError  # not earlier: it is large, and of no use to who has no Redis
+    from redis.exceptions import RedisError  # not at the top: it is large, and not needed without Redis
 
     return isinstance(error, RedisError)
 
@@ -87,20 +87,21 @@ _REFUSALS = {
 
 
 def refused(path: str, status: int) -> HttpResponse:
-    """The answer to a request that did not come whole."""
+    """The answer to a request that did not arrive completely."""
     code, description = _REFUSALS[status]
-    return _in_the_shape_of(path, status, code, description)
+    return _by_path(path, status, code, description)
 
 
-def in_clear(path: str, missing: str) -> HttpResponse:
-    """The answer over http where the site is https: no redirect, which would help to go on sending credentials so."""
+def insecure(path: str, missing: str) -> HttpResponse:
+    """The answer over http where the site is https: not a redirect, with which clients would keep using http."""
     description = "Use https. What was sent in clear may have been read: regenerate the secret key that was in it."
     if missing:
         description = f"This came through a proxy, and {missing} is missing: without it https cannot be told from http."
-    return _in_the_shape_of(path, 400, "connection.insecure", description)
+    return _by_path(path, 400, "connection.insecure", description)
 
 
-def _in_the_shape_of(path: str, status: int, code: str, description: str) -> HttpResponse:
+def _by_path(path: str, status: int, code: str, description: str) -> HttpResponse:
+    """The error, in the shape of OAuth or of the API, whichever the path belongs to."""
     headers = {"Retry-After": str(RETRY_AFTER)} if status == 503 else {}
     if path.startswith("/api/oauth/"):
         error = "temporarily_unavailable" if status == 503 else "invalid_request"

@@ -1,10 +1,10 @@
 """The one parser of form data under /api: of the query string, and of the body of an OAuth request.
 
-It is strict, so that no program on the way reads a request otherwise than we do: UTF-8, a limited number of parameters,
+It is strict, so that no proxy in between reads a request differently: UTF-8, a limited number of parameters,
 and each name once (RFC 6749 section 3.2). A credential in the query string is refused, because it would be kept in logs
 and histories (RFC 6749 section 2.3.1, RFC 6750 section 5.3, RFC 9700 section 4.3.2).
 
-What is wrong is told by one exception, `ParametersRefused`; OAuth and the API answer it each in its own words.
+Every error is a `ParametersRefused`; OAuth and the API each make their own answer of it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 
 from django.http import HttpRequest
 
-# No request has use for more than a few; these bound the work that one can make.
+# No request needs more than a few; these limits bound the work that one request can cause.
 PARAMETERS_AT_MOST = 50
 BODY_AT_MOST = 16 * 1024  # bytes
 FORM = "application/x-www-form-urlencoded"
@@ -30,8 +30,8 @@ class Place(StrEnum):
 
 class Wrong(Enum):
     MALFORMED = auto()  # no form data in UTF-8, or too many parameters
-    REPEATED = auto()  # a name that stands there more than once
-    MISPLACED = auto()  # a name that may not stand in the query string
+    REPEATED = auto()  # a name that occurs more than once
+    MISPLACED = auto()  # a name that may not be in the query string
     OTHER_TYPE = auto()  # a body that is no form
     TOO_LONG = auto()  # a body above BODY_AT_MOST
 
@@ -56,7 +56,7 @@ def of_query(request: HttpRequest, *, never: frozenset[str], empty: bool) -> dic
 
 
 def of_body(request: HttpRequest) -> dict[str, str]:
-    """The parameters of the form; one without a value is as good as left out (RFC 6749 section 3.2)."""
+    """The parameters of the form; one without a value counts as omitted (RFC 6749 section 3.2)."""
     body = request.read(BODY_AT_MOST + 1)
     if body and request.content_type != FORM:
         raise ParametersRefused(Wrong.OTHER_TYPE, Place.BODY)
@@ -66,7 +66,7 @@ def of_body(request: HttpRequest) -> dict[str, str]:
 
 
 def form_is_announced(request: HttpRequest) -> bool:
-    """Whether a form comes in the body, which is not read for that."""
+    """Whether the headers announce a form in the body; the body is not read."""
     announced = request.META.get("CONTENT_LENGTH", "") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in request.META
     return announced and request.content_type == FORM
 

@@ -1,7 +1,7 @@
-"""What the proxies in front say of a request: whose it is, and whether it came over https.
+"""What the proxies in front say about a request: the client's address, and whether it came over https.
 
 Each proxy appends to what it was sent, so with N proxies of ours (`TRUSTED_PROXIES`) the N-th entry from the right was
-written by the outermost of them. What stands further left was written by the client and proves nothing (ASVS 4.1.3).
+written by the outermost of them. Entries further left were written by the client and proves nothing (ASVS 4.1.3).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def settle_scheme(meta: dict[str, Any]) -> None:
 
 
 def missing(request: HttpRequest) -> str:
-    """What keeps us from seeing that a request came over https, by a proxy that we were not told of, if it did."""
+    """The setting or header without which we cannot see that a proxied request came over https; "" if none."""
     if request.is_secure() or not any(header in request.META for header in ADDED):
         return ""
     if not settings.TRUSTED_PROXIES:

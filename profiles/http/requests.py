@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..models import User
 
 USER_AGENT_LENGTH = 200
-UNKNOWN_ADDRESS = "::"  # where a field wants an address and there is none
+UNKNOWN_ADDRESS = "::"  # where a field needs an address and there is none
 
 
 GetResponse = Callable[[HttpRequest], HttpResponse]  # what a middleware is given, and gives back

@@ -11,13 +11,13 @@ CACHEABLE = {"Cache-Control": "public, max-age=3600"}
 
 
 class ApiJsonResponse(HttpResponse):
-    """JSON without blanks, because some clients cut the token out of the raw text.
+    """JSON without spaces, because some clients cut the token out of the raw text.
 
-    Unlike Django's `JsonResponse` it takes any data, lists included, and leaves letters beyond ASCII as they are.
+    Unlike Django's `JsonResponse` it takes any data, lists included, and does not escape letters beyond ASCII.
     """
 
     def __init__(self, data: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         content = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
         super().__init__(content, status=status, content_type="application/json", headers=dict(headers or {}))
-        # Django's CommonMiddleware, which is not on the way of the API, would set it: else the server sends chunks.
+        # Django's CommonMiddleware would set it, but the API does not use that; without it the server sends chunks.
         self.headers["Content-Length"] = str(len(self.content))

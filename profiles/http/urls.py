@@ -1,9 +1,9 @@
-"""Full addresses of the site, for whatever leaves it: documents, headers, examples."""
+"""Absolute URLs of the site, for what is read outside of it: documents, headers, examples."""
 
 from django.conf import settings
 from django.urls import reverse
 
 
 def absolute_url(name: str) -> str:
-    """The full address of a named URL. It begins with `BASE_URL`, whatever host a request asked for."""
+    """The absolute URL of a name. It begins with `BASE_URL`, not with the Host of a request."""
     return settings.BASE_URL + reverse(name)

@@ -1,17 +1,17 @@
-"""Limits on guessing passwords and codes, so that whoever guesses is stopped and the owner is not (ASVS 6.3.1, 6.1.1).
+"""Limits on guessing passwords and codes: they stop whoever guesses, and not the owner (ASVS 6.3.1, 6.1.1).
 
-A limit says how often something may be tried in vain in a time. Which counters a try stands on depends on the browser:
+A limit is a number of failed tries in a period. Which counters a try adds to depends on the browser:
 
 - one that has signed in to this account before (`known_browsers`) has counters of its own, which nobody else can fill;
-- any other stands on three: those of the account at this address, those of the address, and those of the account. One
+- any other adds to three: those of the account at this address, those of the address, and those of the account. One
   address alone can never fill the last one: it has fewer tries in the same time.
 
-So a flood, from however many addresses, leaves the owner's own browsers alone. In a browser that is new to the account,
-the owner waits like everybody else while it lasts, or sets a new password by a mailed link, which makes the browser
-known. No limit is for longer than a day.
+So a flood, from any number of addresses, does not affect the owner's known browsers. In a browser that is new to the
+account, the owner waits like everybody else until the flood ends, or sets a new password by a mailed link, which makes
+the browser known. No limit lasts longer than a day.
 
-A try is counted before it is judged and taken back if it was right: of any number at the same moment, no more than the
-limit are judged. It is one statement, for all counters of the try, in the database, which all processes share.
+A try is counted before it is checked, and taken back if it was right: of any number at the same moment, no more than
+the limit are checked. It is one statement, for all counters of the try, in the database, which all processes share.
 Refused tries are not counted, and write nothing.
 """
 
@@ -42,7 +42,7 @@ MINUTE, HOUR, DAY = 60, 60 * 60, 24 * 60 * 60
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """So many tries in so many seconds, from the first on."""
+    """At most `amount` tries in `seconds`, counted from the first try."""
 
     amount: int
     seconds: int
@@ -56,7 +56,7 @@ ACCOUNT = (Limit(50, 15 * MINUTE), Limit(100, DAY))
 # Passwords asked for once more, in a session.
 SESSION_AT_ADDRESS = (Limit(10, MINUTE),)
 SESSION = (Limit(30, 15 * MINUTE), Limit(100, DAY))
-# Secret keys that somebody wants to be told about.
+# Secret keys entered under "Check a secret key".
 SECRET_CHECKS = (Limit(10, MINUTE), Limit(100, DAY))
 # Codes and passkeys after the right password, for each kind of factor.
 FACTOR_IN_BROWSER = (Limit(5, 5 * MINUTE),)
@@ -68,7 +68,7 @@ MAILS = (Limit(20, HOUR),)
 
 
 class TooMany(ValidationError):
-    """It was tried too often. Says so to a person; `seconds` is how long to wait."""
+    """Too many tries. The message is for people; `seconds` is how long to wait."""
 
     def __init__(self, seconds: int) -> None:
         self.seconds = seconds
@@ -88,7 +88,7 @@ def refusal_in(form: Form) -> TooMany | None:
 
 
 def answered(response: HttpResponse, refusal: TooMany | None) -> HttpResponse:
-    """The page with the form, with the status that programs read."""
+    """The page with the form, with status 429 and Retry-After if there were too many attempts."""
     if refusal:
         response.status_code = 429
         response.headers["Retry-After"] = str(refusal.seconds)
@@ -111,7 +111,7 @@ class Attempt:
     own: bool = False
 
     def was_right(self) -> None:
-        """Take this try back; and all of before, where the counters belong to one browser alone."""
+        """Take this try back; and all earlier ones, if the counters belong to this browser alone."""
         if self.counters:
             _write(_FORGET if self.own else _TAKE_BACK, 0, self.counters)
 
@@ -120,12 +120,12 @@ class Attempt:
 
 
 def sign_in(request: HttpRequest, *, account: str, owner: User | None) -> Attempt:
-    """Count a password for this account, which nobody may have. Raises TooMany."""
+    """Count a password for this account, which may not exist. Raises TooMany."""
     if browser := known_browsers.id_of(request, owner):
         try:
             return _begin(_counted(f"sign-in:browser:{browser}", KNOWN_BROWSER), own=True)
         except TooMany:
-            # Perhaps a copy of its cookie did this. Then it is a browser as any other.
+            # Perhaps somebody used a copy of its cookie. Then it is treated like any other browser.
             pass
     network = network_of(request)
     return _begin(
@@ -140,8 +140,8 @@ def sign_in(request: HttpRequest, *, account: str, owner: User | None) -> Attemp
 def reauthentication(request: HttpRequest) -> Attempt:
     """Count a password asked for once more. Raises TooMany.
 
-    By session: whoever sits in one that they stole stops neither signing in nor another session. A right password gives
-    the session another id, and so other counters.
+    By session: a person with a stolen session can block neither signing in nor another session. A right password
+    gives the session a new id, and so new counters.
     """
     session = request.session.session_key
     return _begin(
@@ -153,12 +153,12 @@ def reauthentication(request: HttpRequest) -> Attempt:
 
 
 def secret_check(request: HttpRequest) -> Attempt:
-    """Count a secret key that a signed-in user wants to be told about. Raises TooMany."""
+    """Count a secret key that a signed-in user checks. Raises TooMany."""
     return _begin(_counted(f"secret-check:{request.user.pk}", SECRET_CHECKS))
 
 
 def setting_up(request: HttpRequest) -> Attempt:
-    """Count a code that shows that a second factor works, before it is taken into use. Raises TooMany."""
+    """Count a code that proves a new second factor, before the factor is added. Raises TooMany."""
     return _begin(_counted(f"setting-up:{request.session.session_key}", FACTOR_IN_BROWSER), own=True)
 
 
@@ -193,14 +193,14 @@ def times(what: str, *, within: int) -> int:
 
 
 def forget_ended() -> None:
-    """Delete the counters whose time is over, but for those that somebody counts on at this moment."""
+    """Delete the expired counters, except those whose rows are locked at this moment."""
     with transaction.atomic():
         ended = Attempts.objects.select_for_update(skip_locked=True).filter(ends__lte=timezone.now())
         Attempts.objects.filter(name__in=ended.values("name")).delete()
 
 
 def network_of(request: HttpRequest) -> str:
-    """Whom an address stands for: itself, or for IPv6 its /64, which one subscriber has whole."""
+    """The network that counts as one client: the IPv4 address, or the IPv6 /64, which one subscriber has."""
     address = ipaddress.ip_address(client_address(request) or UNKNOWN_ADDRESS)
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped:
@@ -227,7 +227,7 @@ def _after(seconds: int) -> datetime:
 def _begin(counted: Sequence[_Counted], *, own: bool = False) -> Attempt:
     if not settings.RATE_LIMITS:
         return Attempt()
-    # A flood that is refused anyway is not worth a write.
+    # Read first: tries that are refused anyway need no write.
     names = [it.name for it in counted]
     live = Attempts.objects.filter(name__in=names, ends__gt=timezone.now()).values_list("name", "tried", "ends")
     full = [ends for name, tried, ends in live for it in counted if it.name == name and tried >= it.limit.amount]
@@ -242,7 +242,7 @@ def _begin(counted: Sequence[_Counted], *, own: bool = False) -> Attempt:
 
 
 def _is_over(tried: Iterable[tuple[str, int, datetime]], counted: Iterable[_Counted]) -> list[datetime]:
-    """Until when the counters are full that this try went over."""
+    """The ends of the counters whose limit this try exceeded."""
     limits = {it.name: it.limit.amount for it in counted}
     return [ends for name, number, ends in tried if number > limits[name]]
 
@@ -251,15 +251,15 @@ def _too_many(ends: Iterable[datetime]) -> TooMany:
     return TooMany(max(1, ceil((max(ends) - timezone.now()).total_seconds())))
 
 
-# One statement, so that nothing lies between reading a count and writing it; the ORM has none such. Its rows are locked
-# in the order of their names by everybody, so that no two wait for each other.
+# One statement, so that nothing happens between reading a count and writing it; the ORM has no such statement. Rows are
+# always locked in the order of their names, so that there is no deadlock.
 _INSERT = "INSERT INTO profiles_attempts (name, tried, ends) VALUES {rows} ON CONFLICT (name) DO UPDATE SET "
 _RETURNING = " RETURNING name, tried, ends"
 _COUNT = (
     _INSERT + "tried = CASE WHEN profiles_attempts.ends > {now} THEN profiles_attempts.tried + 1 ELSE 1 END, "
     "ends = CASE WHEN profiles_attempts.ends > {now} THEN profiles_attempts.ends ELSE excluded.ends END" + _RETURNING
 )
-# Only what was counted in the same time: another may have begun since.
+# Only in the same period: a new one may have begun since.
 _TAKE_BACK = (
     _INSERT + "tried = CASE WHEN profiles_attempts.ends = excluded.ends AND profiles_attempts.tried > 0 "
     "THEN profiles_attempts.tried - 1 ELSE profiles_attempts.tried END" + _RETURNING
@@ -285,6 +285,6 @@ def _value(moment: datetime) -> Any:
 
 
 def _moment(value: Any) -> datetime:
-    """A moment as the database's driver gave it; SQLite gives one without a zone, or text, and always UTC."""
+    """A time from the database's driver: SQLite returns text or a naive datetime, always in UTC."""
     moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

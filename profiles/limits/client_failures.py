@@ -1,19 +1,19 @@
 """Limits on failed client authentication, by client and by address (RFC 6749 section 2.3.1, ASVS 6.3.1).
 
-Only failures are counted, and only failures are refused: the right secret gets in whatever happens around it, so
-that nobody can lock a client out by guessing. A secret of 256 bits needs no more protection than that; the limit keeps
+Only failures are counted, and only failures are refused: the right secret is always accepted, so that nobody
+can lock a client out by guessing. A secret of 256 bits needs no more protection than that; the limit keeps
 a flood from filling logs and a database with work.
 
-Each address and each Client ID has a counter of its own, which no stranger shares; an IPv6 network of 64 bits, of which
-one host can have every address, is one address. A Client ID need not exist: a limit must not tell whether it does.
+Each address and each Client ID has a counter of its own, which nobody else shares; an IPv6 /64 network, of which one
+host can have every address, counts as one address. A Client ID need not exist: a limit must not reveal whether it does.
 
-Counts are kept for a minute: in Redis where `CACHE_URL` names one, else in a table. Either counts in one step, so that
-of many failures at once none is lost; Django's other caches read first and write later. A process that has seen a
-limit reached remembers it until the minute is over, and counts nothing more there, so a flood soon costs less than good
+Counts are kept for a minute: in Redis where `CACHE_URL` names one, else in a table. Both count in one atomic step, so
+that no failure is lost; Django's other caches read first and write later. A process that has seen a limit reached
+remembers it until the minute is over, and counts nothing more for that counter, so a flood soon costs less than good
 requests do.
 
-Made-up Client IDs fill nothing: those that one address sends end with its own limit, and the rows of a minute that is
-over are deleted. No counter is thrown out to make room for another.
+Made-up Client IDs cannot fill the table: the limit of the address that sends them stops them, and the rows of past
+minutes are deleted. No counter is evicted to make room for another.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 WINDOW = 60  # seconds
 
-# Counter -> the window in which this process has seen its limit reached. Only a cache, emptied when it grows.
+# Counter -> the window in which this process has seen its limit reached. Only a cache, cleared when it gets large.
 _reached: dict[str, int] = {}
 _REACHED_AT_MOST = 50_000
 
@@ -55,8 +55,8 @@ DELETE FROM profiles_failurecount
 def count_failure(*, client_id: str, address: str | None) -> int | None:
     """Count a failed authentication. None, or the seconds to wait if there have been too many in this minute.
 
-    `client_id` is "" unless it has the form of one, and `address` None where there is none (a Unix socket): what has no
-    name of its own has no counter, for it would be one for all.
+    `client_id` is "" unless it has the form of one, and `address` None where there is none (a Unix socket): what is
+    missing has no counter, because all such clients would share it.
     """
     if not settings.RATE_LIMITS:
         return None
@@ -79,7 +79,7 @@ def _limits(client_id: str, address: str | None) -> dict[str, int]:
 
 
 def _network(address: str) -> str:
-    """What counts as one address."""
+    """The address, or network, that has one counter."""
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv4Address):
         return str(ip)
@@ -102,7 +102,7 @@ def _is_reached(limits: dict[str, int], window: int) -> bool:
 
 
 def _count(names: Iterable[str], window: int) -> dict[str, int]:
-    """Add one to each of these counters; what they have come to."""
+    """Add one to each of these counters, and return the new counts."""
     if isinstance(caches["default"], RedisCache):
         return {name: _count_in_redis(f"failures:{name}:{window}") for name in names}
     return _count_in_table(list(names), window)
@@ -112,7 +112,7 @@ def _count_in_redis(name: str) -> int:
     cache = caches["default"]
     try:
         return cache.incr(name)
-    except ValueError:  # the first of this minute, or one of several: only one of them adds it
+    except ValueError:  # no counter for this minute yet; of several processes, one adds it
         cache.add(name, 0, timeout=2 * WINDOW)
         return cache.incr(name)
 
@@ -130,12 +130,12 @@ def _count_in_table(names: list[str], window: int) -> dict[str, int]:
 
 
 def _forget_before(window: int) -> None:
-    """Delete what earlier minutes counted, once a minute and process; not the last one, for clocks may differ."""
+    """Delete the rows of earlier minutes, once a minute in each process; not of the last one: clocks may differ."""
     global _swept  # noqa: PLW0603 - of this process, like `_reached`
     if _swept == window:
         return
     _swept = window
-    # Rows that somebody else counts on or deletes at this moment are passed over instead of waited for.
+    # Rows that another transaction has locked are skipped, not waited for.
     lock = "FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
     with connection.cursor() as cursor:
         cursor.execute(_FORGET.format(lock=lock), [window - 1])

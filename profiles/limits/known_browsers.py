@@ -1,9 +1,9 @@
 """Browsers that have signed in to an account before, told apart from others by a cookie ("device cookie").
 
-It proves nothing and opens nothing: it only says on which counters of wrong passwords and codes this browser stands
-(`attempts`). It is good for one account, for `AGE` from the last sign-in, until the password changes, and says nothing
-to who reads it, not even whose it is: its signature is made with what only the account has. Whoever steals it gets some
-guesses of their own. A browser keeps those of a few accounts, for people who share it.
+The cookie authenticates nobody: it only selects the counters of wrong passwords and codes for this browser
+(`attempts`). It is valid for one account, for `AGE` from the last sign-in, until the password changes, and reveals
+nothing, not even whose it is: its signature is made with data that only the account has. Whoever steals it gets some
+guesses of their own. A browser keeps the cookies of a few accounts, for people who share it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SEPARATOR = "~"  # in no part of a signature
 
 def id_of(request: HttpRequest, user: User | None) -> str | None:
     """The id that this browser got when it signed in to the account of `user`; None if it is new there."""
-    # For an account that does not exist the same work is done: time must not tell.
+    # For an account that does not exist the same work is done: the time must not reveal that.
     found = [browser for _cookie, browser in _valid(request, user)]
     return found[0] if found else None
 

@@ -53,7 +53,7 @@ def password_link(uid: str, token: str) -> str:
 
 
 def forget_former_emails(user: User) -> None:
-    """Take away the user's former e-mail addresses, by which they could still sign in or reset the password."""
+    """Delete the user's former e-mail addresses, with which they could still sign in or reset the password."""
     EmailAddress.objects.filter(user=user).exclude(email=user.email).delete()
 
 

@@ -1,14 +1,14 @@
 """The owner is mailed what happened to their key or account: what, when, by whom, from where, what to do (ASVS 6.3.7).
 
-A mail never stands in the way of what it tells about. It goes out after the commit, from a thread of its own: a mail
-server that is slow or away fails nothing, and nobody whose new secret is in the answer waits for it. What could not be
-sent is logged; the event is what is kept. The threads are joined when the process ends, so that a command, or a
+A mail never delays or fails the change that it is about. It goes out after the commit, from a thread of its own: a mail
+server that is slow or down fails nothing, and no answer (with a new secret, say) waits for it. A mail that could not
+be sent is logged; the event remains. The threads are joined when the process ends, so that a command, or a
 server that is stopped, still sends what waits.
 
-django-allauth's mails go the same way (`post`): whether there is an account to mail, or a mail server, is nothing that
-an answer may tell.
+django-allauth's mails go the same way (`post`): an answer must not reveal whether there is an account to
+mail, or a mail server.
 
-No notice holds a secret, because none ever comes here.
+No notice holds a secret, because none is passed to this module.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Some 10 MB. Only a mail server that is away for hours, or the revocation of very many keys, gets there.
+# Some 10 MB. Only reached if the mail server is down for hours, or very many keys are revoked.
 WAITING_AT_MOST = 10_000
 
-Fact: TypeAlias = "tuple[_StrPromise, str | _StrPromise]"  # its name, and what it says
+Fact: TypeAlias = "tuple[_StrPromise, str | _StrPromise]"  # its label and its value
 
 _mailers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="notices")
 _waiting: set[Future[None]] = set()
@@ -63,14 +63,14 @@ class Words:
     # What to do on My Profile if this was a surprise, and in which part of it; "" if there is nothing to do there.
     remedy: _StrPromise | str = ""
     section: str = "api-key"
-    # Whether the owner can still set a new password: not by the address that the account no longer has.
+    # Whether this address can still get a link for a new password: the former address cannot.
     reset: bool = True
-    # What it means if it was not the owner.
+    # The sentence for the case that it was not the owner.
     otherwise: _StrPromise = _ACCOUNT_USED
 
 
-# Done by somebody who was not let in, and may be the owner.
-_AT_THE_DOOR = {AccountEvent.Action.SIGN_IN_FAILED, AccountEvent.Action.MFA_STOPPED}
+# Done by somebody who was not signed in, and may be the owner.
+_NOT_SIGNED_IN = {AccountEvent.Action.SIGN_IN_FAILED, AccountEvent.Action.MFA_STOPPED}
 
 
 # By action, of either kind of event. What is not here is not mailed.
@@ -171,7 +171,7 @@ WORDS: dict[str, Words] = {
         remedy=_("Make new recovery codes; the others then no longer work:"),
         section="security",
     ),
-    # Of failed sign-ins those that failed at the second step; `account.mfa` says which of them.
+    # Only for sign-ins that failed at the second step; `account.mfa` decides for which of them.
     AccountEvent.Action.SIGN_IN_FAILED: Words(
         subject=_("A sign-in to your account failed at the second step"),
         effect=_(
@@ -216,7 +216,7 @@ WORDS: dict[str, Words] = {
 }
 
 
-# What becomes of the old secret key, where it was not to stop at once.
+# When the old secret key stops, if not at once.
 _STOPS_LATER = {
     OldSecret.FIRST_USE: _(
         "The old secret key, and every access token obtained with it, stops when the new one is first used, in 7 days "
@@ -237,15 +237,15 @@ def words_of(event: KeyEvent | AccountEvent) -> Words:
 def mail_owner(event: KeyEvent | AccountEvent, *, email: str = "") -> None:
     """Mail the owner about this event once it is committed, if it is one of `WORDS`.
 
-    To `email`, if that is given: the address on file before the change, when it is that which changes.
-    Not an owner who is inactive: they can not sign in to do anything about it, their key was refused already, and who
-    reads the mailbox of somebody who has left is not known. But of a changed address all are told: nobody takes an
-    account over in silence by making it inactive first.
+    To `email`, if that is given: the former address, when the address was changed. An inactive owner gets no mail: they
+    cannot sign in to do anything about it, their key is refused already, and it is not known who reads the mailbox of
+    somebody who has left. But a changed address is mailed to inactive owners too: otherwise an administrator could take
+    over an account unnoticed by making it inactive first.
     """
     owner = event.owner
     if event.action not in WORDS or owner is None or not (owner.is_active or email):
         return
-    # E-mail address and language are those on file now, whatever else this request does to them.
+    # E-mail address and language as they are now, even if this request changes them later.
     write = partial(_notice, email or owner.email, owner.language_read(), event)
     transaction.on_commit(partial(_post, f"{event.kind} event {event.pk}", write), robust=True)
 
@@ -273,7 +273,7 @@ def _post(about: str, write: Callable[[], EmailMessage]) -> None:
 def _send(about: str, write: Callable[[], EmailMessage]) -> None:
     try:
         write().send()
-    except Exception as error:  # noqa: BLE001 - whatever it was: what the mail is about is done, and nobody else hears of it
+    except Exception as error:  # noqa: BLE001 - any error: the change is committed, and nothing else would report it
         logger.error("mail about %s not sent: %r", about, error)  # noqa: TRY400 - one line, no traceback
     else:
         logger.debug("mail about %s sent", about)
@@ -288,7 +288,7 @@ def _notice(email: str, language: str, event: KeyEvent | AccountEvent) -> EmailM
             to=[email],
             alternatives=[(render_to_string("mail/notice.html", context), "text/html")],
             headers={
-                # Nobody's out-of-office answers a machine (RFC 3834); and a mail can be traced to its event.
+                # No automatic reply is sent to this (RFC 3834); and a mail can be traced to its event.
                 "Auto-Submitted": "auto-generated",
                 "Message-ID": make_msgid(f"{event.kind}-event-{event.pk}", domain=urlsplit(settings.BASE_URL).hostname),
             },
@@ -296,7 +296,7 @@ def _notice(email: str, language: str, event: KeyEvent | AccountEvent) -> EmailM
 
 
 def _context(event: KeyEvent | AccountEvent) -> dict[str, object]:
-    """What the templates say, out of the event alone: its users may be gone, and a look-up would open a connection."""
+    """The context, from the event alone: its users may be deleted, and a query would open a connection."""
     words = words_of(event)
     facts: list[Fact] = [(_("When"), f"{event.time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC")]
     if isinstance(event, KeyEvent):
@@ -318,9 +318,9 @@ def _context(event: KeyEvent | AccountEvent) -> dict[str, object]:
 
 
 def _by_owner(event: KeyEvent | AccountEvent) -> bool:
-    """Whether the owner did it, or somebody in their place."""
+    """Whether the owner did it, or somebody who acts as the owner."""
     own = event.actor_uid == event.owner_uid and event.action != KeyEvent.Action.REVOKED
-    return own or event.action in _AT_THE_DOOR
+    return own or event.action in _NOT_SIGNED_IN
 
 
 def _by_whom(event: KeyEvent | AccountEvent) -> list[Fact]:
@@ -329,7 +329,7 @@ def _by_whom(event: KeyEvent | AccountEvent) -> list[Fact]:
         command = event.via == Event.Via.COMMAND
         return [(_("By"), _("an administrator, on the command line") if command else _("an administrator"))]
     by = _("you, on the page My Profile")
-    if event.action in _AT_THE_DOOR:
+    if event.action in _NOT_SIGNED_IN:
         by = _("you, or somebody who knows your password")
     elif event.action == AccountEvent.Action.PASSWORD_RESET:
         by = _("you, or whoever opened the link that was mailed to you")
@@ -343,8 +343,8 @@ def _by_whom(event: KeyEvent | AccountEvent) -> list[Fact]:
 
 
 def without_links(user_agent: str) -> str:
-    """The text with nothing in it that a mail program would make a link of.
+    """The text without anything that a mail program would turn into a link.
 
-    Whoever sits in a stolen session writes this line of a mail that its owner has every reason to trust.
+    Somebody with a stolen session can choose this text, and the owner trusts the mail.
     """
     return re.sub(r"[@/:.](?=[^\W\d])|//", " ", user_agent)

@@ -1,7 +1,7 @@
-"""Fields, of models and of forms, for what `spelling` brings to one form: when it is typed, stored and looked for.
+"""Model and form fields for what `spelling` normalises: when it is typed, stored and looked up.
 
-An exact look-up takes any form, because Django prepares what is looked for as it prepares what is stored. A look-up of
-a part has to be given its form.
+An exact look-up takes any spelling, because Django prepares the value of a look-up as it prepares a stored one. The
+value of a partial look-up has to be normalised first.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class AddressFormField(forms.EmailField):
 
 
 class PhoneNumberFormField(forms.CharField):
-    TYPED_AT_MOST = 50  # with all that stands between the digits
+    TYPED_AT_MOST = 50  # with everything between the digits
     default_validators = [spelling.validate_phone_number]
 
     def to_python(self, value: Any) -> Any:
@@ -47,7 +47,7 @@ class PhoneNumberFormField(forms.CharField):
 
 
 class _InOneForm(models.CharField):
-    """A text that `spell` brings to its one form. What is not acceptable is refused by the validators alone."""
+    """A text that `spell` normalises. Only the validators refuse a text."""
 
     spell: Callable[[str], str]
     form_field: type[forms.CharField]
@@ -57,7 +57,7 @@ class _InOneForm(models.CharField):
         return plain if plain is None else type(self).spell(plain)
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:  # noqa: FBT001 - Django's signature
-        """The object has from then on what the database has."""
+        """Normalise the attribute too, so that the object has what the database has."""
         value = super().pre_save(model_instance, add)
         if isinstance(value, str):
             value = type(self).spell(value)
@@ -96,7 +96,7 @@ class PhoneNumberField(_InOneForm):
 
 
 class FoldedNameField(models.CharField):
-    """`name` without regard to case, by which it is searched and ordered; written whenever that is."""
+    """`name` without regard to case, for searching and ordering; written whenever `name` is."""
 
     def pre_save(self, model_instance: Any, add: bool) -> Any:  # noqa: FBT001 - Django's signature
         folded = spelling.folded(spelling.name(model_instance.name))
@@ -105,7 +105,7 @@ class FoldedNameField(models.CharField):
 
 
 class ByCodePoint(Func):
-    """To order by: the same on every database, whatever the locale in which it was made."""
+    """To order by: the same order on every database, whatever its locale."""
 
     template = "%(expressions)s"
     arity = 1

@@ -1,7 +1,7 @@
 """Free text that is kept: reasons, names, titles, addresses. No credential gets into it by mistake.
 
-Whoever pastes a secret key into the wrong field has shown it to more people than its owner. So it is refused, said
-what to do about it, and not written back into the form: a page with it would be one more place to read it.
+Whoever pastes a secret key into the wrong field has shown it to more people than its owner. So it is refused, the
+message says what to do, and the form is not filled with it again: the page would be one more place to read it.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ def validate_no_credential(value: str) -> None:
 class FreeTextForm(forms.BaseForm):
     """The form of a page that keeps what is typed: a mixin, in front of Form or ModelForm.
 
-    A credential is taken out of the data before anything looks at it, so that no error message, such as that of a
-    choice that is none, and no field repeats it.
+    A credential is taken out of the data before anything looks at it, so that no field and no error message (of an
+    invalid choice, say) repeats it.
     """
 
     machine_made: ClassVar[tuple[str, ...]] = ()
-    """Fields that nobody types into: random characters, among which any row of letters can happen to stand."""
+    """Fields that nobody types into: random characters, which can contain any sequence by chance."""
 
     def full_clean(self) -> None:
         held = self._take_out() if self.is_bound else set()
         super().full_clean()
         for name in held:
-            self.errors.pop(name, None)  # of the field that is empty now
+            self.errors.pop(name, None)  # the errors of the field that is empty now
             self.add_error(name, ValidationError(REFUSAL, code="credential"))
 
     def _take_out(self) -> set[str]:

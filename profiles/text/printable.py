@@ -4,11 +4,11 @@ import unicodedata
 
 
 def printable(text: str) -> str:
-    """The text in one line, with nothing in it that a terminal obeys: other characters as Python writes them."""
+    """The text in one line, without control sequences for a terminal: other characters as Python escapes them."""
     return text if text.isprintable() else "".join(map(_printable, text))
 
 
 def _printable(character: str) -> str:
-    if character.isprintable() or unicodedata.category(character) == "Zs":  # a blank, if not the usual one
+    if character.isprintable() or unicodedata.category(character) == "Zs":  # a space of some kind
         return character
     return character.encode("unicode_escape").decode()

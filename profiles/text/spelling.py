@@ -1,8 +1,7 @@
-"""One form for what people write in many: names, e-mail addresses, passwords, phone numbers.
+"""Normal forms for what people write in different ways: names, e-mail addresses, passwords, phone numbers.
 
-For each kind there is a function that brings a text to its form and never refuses, so that whatever is looked for
-is looked for in the form that is stored; and, but for passwords, one that refuses what nobody may have. The fields of
-`fields` call both.
+For each kind there is a function that brings a text to its normal form and never refuses, so that every look-up uses
+the stored form; and, except for passwords, one that refuses what nobody may have. The classes in `fields` call both.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.utils.translation import gettext_lazy as _
 
-# Longer than any text of these kinds. Composing takes time by the square of the marks on one letter: a form with a
-# million of them would keep a thread for an hour.
+# Longer than any text of these kinds. The time to compose grows with the square of the number of marks on one
+# letter: a form with a million of them would keep a thread busy for an hour.
 _LENGTH_AT_MOST = 1000
 
 
@@ -27,21 +26,21 @@ def _composed(text: str) -> str:
 
 # --- Names ------------------------------------------------------------------------------------------------
 
-# White space but for what ends a line. `\s` alone would take in line breaks and control characters, too.
+# White space except what ends a line. `\s` alone would take in line breaks and control characters, too.
 _BLANK = r"[^\S\x0a-\x0d\x1c-\x1f\x85\u2028\u2029]"
 _blanks = re.compile(f"{_BLANK}+")
 # They have no width and mean nothing in a name; texts copied from pages are full of them.
 _WITHOUT_WIDTH = dict.fromkeys((0x00AD, 0x200B, 0x2060, 0xFEFF))
-# They turn round the order of what stands beside the name as well (Trojan Source, CVE-2021-42574).
+# They also reverse the order of the text beside the name (Trojan Source, CVE-2021-42574).
 _DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-# Control characters, ends of lines and of paragraphs, halves of characters.
+# Control characters, line and paragraph separators, surrogates.
 _NO_TEXT = frozenset(("Cc", "Zl", "Zp", "Cs"))
-# Letters and symbols by their category, with nothing to see: fillers of Hangul, an empty Braille cell, a null note.
+# Letters and symbols by category, but invisible: Hangul fillers, an empty Braille cell, a null notehead.
 _EMPTY = frozenset("\u115f\u1160\u3164\uffa0\u2800\U0001d159")
 
 
 def name(value: str) -> str:
-    """The name in Unicode's form C, without white space around it, and with one blank where there is any within."""
+    """The name in Unicode's form C, without white space around it, and with one space for any within."""
     return _blanks.sub(" ", _composed(value.translate(_WITHOUT_WIDTH))).strip(" ")
 
 
@@ -60,15 +59,15 @@ def validate_name(value: str) -> None:
 def folded(value: str) -> str:
     """The text without regard to case, for searching and ordering: Unicode's default case folding, in form C.
 
-    Neither database does the same as the other here: SQLite folds ASCII alone, PostgreSQL what the locale knows in
-    which it was made. Accents count, and no language has rules of its own: "ß" is "ss", "İ" is "i" with a dot above.
+    The databases differ here: SQLite folds ASCII alone, PostgreSQL what the locale of the database says. Accents
+    count, and no language has rules of its own: "ß" is "ss", "İ" is "i" with a dot above.
     """
     return _composed(_composed(value).casefold())
 
 
 # --- E-mail addresses -------------------------------------------------------------------------------------
 
-# Its beginning is to no program an option or a formula, and nothing in it has a meaning for a shell or a mail server.
+# It cannot begin like an option or a formula, and has no character with a meaning for a shell or a mail server.
 _is_local_part = re.compile(r"(?=.{1,64}\Z)[a-z0-9_][a-z0-9_'&=#~/+-]*(\.[a-z0-9_'&=#~/+-]+)*", re.ASCII).fullmatch
 _is_domain = re.compile(r"[a-z0-9.-]+", re.ASCII).fullmatch
 
@@ -77,7 +76,7 @@ def address(value: str) -> str:
     """The e-mail address in lower case, its domain in ASCII (IDNA 2008, mapped as browsers do by UTS 46).
 
     That is the form that browsers send, mail servers take and databases compare alike, and nothing in it looks like
-    something else. What has no such form is left as it is: `validate_address` refuses it, and nobody is found by it.
+    something else. Without such a form it is left as it is: `validate_address` refuses it, and a look-up finds nobody.
     """
     local, at, domain = _composed(value.strip()).rpartition("@")
     return f"{local.lower()}@{_ascii(domain)}" if at else domain.lower()
@@ -85,15 +84,15 @@ def address(value: str) -> str:
 
 def _ascii(domain: str) -> str:
     if not domain.isascii():
-        with suppress(UnicodeError):  # no domain; or longer than any, which is refused at a glance
+        with suppress(UnicodeError):  # not a domain; or too long for one, which is refused at once
             domain = idna.encode(domain, uts46=True).decode()
     return domain.lower()
 
 
 def validate_address(value: str) -> None:
-    """Refuse what is no e-mail address, and of those there can be what no mail program makes.
+    """Refuse what is not an e-mail address, and unusual forms that no mail program makes.
 
-    Django's check leaves through quoted local parts, IP addresses for a domain, and before the @ four letters that are
+    Django's check accepts quoted local parts, IP addresses for a domain, and before the @ four letters that are
     the upper or lower case of others, so that one person would get another's mail.
     """
     validate_email(value)
@@ -107,7 +106,7 @@ def validate_address(value: str) -> None:
             code="local_part",
         )
     try:
-        # Labels that stand for others have to do so in the one right way.
+        # Punycode labels (xn--) must be in their one valid form.
         written_right = _is_domain(domain) and all(
             idna.ulabel(label) for label in domain.split(".") if label.startswith("xn--")
         )
@@ -127,7 +126,7 @@ def password(value: str) -> str:
 
 # --- Phone numbers ----------------------------------------------------------------------------------------
 
-# Blanks and dashes of all kinds, dots, and the marks of direction that come along when a number is copied.
+# Spaces and dashes of all kinds, dots, and the direction marks that are copied along with a number.
 _between_digits = re.compile(
     rf"{_BLANK}|[.\-\u00ad\u2010-\u2015\u2212\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
 )
