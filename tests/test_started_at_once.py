@@ -18,8 +18,8 @@ PREPARE = "set -e; for what in 'migrate --verbosity 0' createcachetable demodata
 HOLD = """
 import time, django; django.setup()
 from django.core.management.base import BaseCommand
-from profiles.management.alone import alone
-with alone(BaseCommand(), "default"):
+from profiles.management.exclusive import one_at_a_time
+with one_at_a_time(BaseCommand(), "default"):
     print("held", flush=True)
     time.sleep(600)
 """

@@ -1,4 +1,4 @@
-"""Who is asking? The access token of an API request (RFC 6750), and the refusal when there is no good one.
+"""The access token of an API request (RFC 6750), and the refusal of a request without a valid one.
 
 A view of the API is a function of an `ApiRequest`, which only `bearer` makes: its user is the owner of the key.
 """
@@ -27,7 +27,7 @@ EndReason = ClientSecret.EndReason
 
 REALM = "AirVantage API"
 METHODS = ("GET", "HEAD")
-# What became of a token that we still have, and may tell whoever has it.
+# How a token has ended whose row still exists. Told only to a client that sends the token.
 ENDED: dict[str, str] = {
     "expired": "expired",
     EndReason.REPLACED: "ended when the secret key was regenerated,",
@@ -39,7 +39,7 @@ ENDED: dict[str, str] = {
 
 
 class ApiRequest(HttpRequest):
-    """A request with a live token. That it has `auth` tells it from a request of a browser session."""
+    """A request with an active token. It has `auth`; the request of a browser session does not."""
 
     user: User
     auth: tokens.LiveToken
@@ -47,7 +47,7 @@ class ApiRequest(HttpRequest):
 
 
 class ApiError(Exception):
-    """A request of the API that ends here, with the answer that says why."""
+    """Ends a request of the API with this error response."""
 
     def __init__(
         self,
@@ -66,10 +66,10 @@ View = Callable[[ApiRequest], HttpResponse]
 
 
 def bearer(*, right: str | None = None) -> Callable[[View], Callable[[HttpRequest], HttpResponse]]:
-    """Let in a GET with a live access token whose effective rights include `right`.
+    """Let in a GET with an active access token whose effective rights include `right`.
 
-    The token is looked up and its owner's rights are read at each request; nothing of that is remembered. A call
-    that was answered counts as a use of the key; a refused one does not, whatever the reason.
+    The token is looked up and its owner's rights are read at each request; nothing of that is cached. A successful
+    call counts as a use of the key; a refused one does not, whatever the reason.
     """
 
     def decorator(view: View) -> Callable[[HttpRequest], HttpResponse]:

@@ -42,7 +42,7 @@ class Operation:
     parameters: list[Parameter]
     request: str
     answer: SafeString
-    # Status -> the codes it comes with.
+    # Status -> its error codes.
     errors: dict[str, list[str]]
 
 
@@ -160,7 +160,7 @@ def _parameters(document: Json, operation: Json) -> Iterator[Parameter]:
 
 
 def _values(schema: Json) -> str:
-    """What a parameter can be, in words."""
+    """The allowed values of a parameter, in words."""
     said = []
     if "minimum" in schema:
         said.append(f"A number from {schema['minimum']} to {schema['maximum']}.")
@@ -179,7 +179,7 @@ def _request(path: str, operation: Json, parameters: list[Json]) -> str:
     address = settings.BASE_URL + path.format_map(named)
     if "requestBody" in operation:
         form = operation["requestBody"]["content"][FORM]["example"]
-        # The token of the reader, not the example's.
+        # The reader's own token, not the one of the example.
         fields = form | {"token": "$TOKEN"} if "token" in form else form
         data = "".join(f'  --data "{name}={value}" \\\n' for name, value in fields.items())
         return f'curl --user "$CLIENT_ID:$CLIENT_SECRET" \\\n{data}  {address}'
@@ -190,13 +190,13 @@ def _request(path: str, operation: Json, parameters: list[Json]) -> str:
 
 def _errors(document: Json, operation: Json) -> Iterator[tuple[str, list[str]]]:
     for status, response in operation["responses"].items():
-        # What is our fault can happen anywhere.
+        # 5xx errors can happen everywhere, so they are not listed.
         if status.startswith("4"):
             yield status, list(_at(document, response["$ref"])["content"]["application/json"]["examples"])
 
 
 def _example(document: Json, response: str, code: str) -> SafeString:
-    """An error as it is answered."""
+    """The example of an error response."""
     content = document["components"]["responses"][response]["content"]["application/json"]
     return _json(content["examples"][code]["value"])
 
@@ -210,7 +210,7 @@ def _at(document: Json, reference: str) -> Any:
 
 
 def _text(text: str) -> SafeString:
-    """A description as HTML; what stands between backticks is code."""
+    """A description as HTML; text between backticks is code."""
     parts = text.split("`")
     return format_html_join(
         "", "{}", ((format_html("<code>{}</code>", part) if place % 2 else part,) for place, part in enumerate(parts))
@@ -218,7 +218,7 @@ def _text(text: str) -> SafeString:
 
 
 def _json(example: object) -> SafeString:
-    """Indented JSON as HTML, names told from text."""
+    """Indented JSON as HTML, with names and texts marked."""
     text = json.dumps(example, indent=2, ensure_ascii=False)
     parts = []
     end = 0

@@ -1,7 +1,8 @@
 """The lists of the API: one envelope, `{"items", "count", "size", "offset"}`, and the parameters of all of them.
 
 `size` in the answer is the number of its items, `count` that of all matches. Clients ask for the next page, from
-`offset + size`, as long as that is less than `count`; so an answer without items never promises any.
+`offset + size`, as long as that is less than `count`; so an answer without items must never
+promise more.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ M = TypeVar("M", bound=Model)
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[M]):
-    """What the items of a list can show, what they show unless asked, and by what they can be ordered."""
+    """What the items of a list can show, what they show by default, and by what they can be ordered."""
 
     fields: Mapping[str, Callable[[M], object]]
     default_fields: tuple[str, ...]
@@ -44,7 +45,7 @@ class Listing(Generic[M]):
     """What a client calls it -> the column: by its code points, so that each database has the same order."""
 
     def answer(self, rows: QuerySet[M], parameters: Mapping[str, str]) -> HttpResponse:
-        """The page of `rows` that the parameters ask for. Raises ApiError for a parameter that cannot be."""
+        """The page of `rows` that the parameters ask for. Raises ApiError for an invalid parameter."""
         size = _number(parameters, "size", default=SIZE_DEFAULT, at_least=1, at_most=SIZE_AT_MOST)
         offset = _number(parameters, "offset", default=0, at_least=0, at_most=OFFSET_AT_MOST)
         fields = self._fields(parameters.get("fields", ""))
@@ -62,7 +63,7 @@ class Listing(Generic[M]):
         )
 
     def _fields(self, text: str) -> dict[str, Callable[[M], object]]:
-        """The fields to show, always in the same order; `uid` is always among them, as a client needs a handle."""
+        """The fields to show, always in the same order; `uid` is always among them, to identify the item."""
         asked = [name for name in text.split(",") if name] or self.default_fields
         if unknown := [name for name in asked if name not in self.fields]:
             raise ApiError(
@@ -74,7 +75,7 @@ class Listing(Generic[M]):
         return {name: read for name, read in self.fields.items() if name in asked or name == "uid"}
 
     def _order(self, text: str) -> list[OrderBy]:
-        """What to order by; `-` before a field turns it round. A plus sign, which a query makes a blank, is nothing."""
+        """What to order by; `-` before a field reverses it. A `+` before it, decoded to a space, is ignored."""
         order: dict[str, OrderBy] = {}
         for part in (text or "name").split(","):
             field = part.strip(" +")
@@ -97,7 +98,7 @@ def _number(parameters: Mapping[str, str], name: str, *, default: int, at_least:
         return default
     if _is_number(text) and at_least <= int(text) <= at_most:
         return int(text)
-    # Not made to fit: a client that asked for 1000 and steps on by 1000 would miss half of what there is.
+    # Refused, not reduced: a client that asks for 1000 and continues at offset 1000 would miss half of the items.
     raise ApiError(
         400,
         f"{name}.invalid",
@@ -109,13 +110,13 @@ def _number(parameters: Mapping[str, str], name: str, *, default: int, at_least:
 def _filtered(rows: QuerySet[M], parameters: Mapping[str, str]) -> QuerySet[M]:
     if (uid := parameters.get("uid")) is not None:
         if not _is_uid(uid):
-            # An empty one too: the caller has lost the uid and must not get everybody instead.
+            # An empty uid too: it is probably a mistake of the caller, who must not get everybody instead.
             raise ApiError(
                 400, "uid.invalid", "uid is 32 lower-case hex characters.", parameters=[uid[:_QUOTE_AT_MOST]]
             )
         rows = rows.filter(uid=uid)
     if name := parameters.get("name"):
-        # PostgreSQL has no text with a NUL in it.
+        # PostgreSQL does not accept NUL in text.
         if "\0" in name or len(name) > NAME_AT_MOST:
             raise ApiError(
                 400,
@@ -128,9 +129,9 @@ def _filtered(rows: QuerySet[M], parameters: Mapping[str, str]) -> QuerySet[M]:
 
 
 def _count(rows: QuerySet[M], *, offset: int, size: int, found: int) -> int:
-    """How many there are. The database is asked only where the page does not tell."""
+    """How many match. The database is queried only if the page does not tell."""
     if 0 < found < size or found == offset == 0:
         return offset + found
-    # Between the two queries rows can come and go: never fewer than were shown, nor more to come after an empty page.
+    # Rows can come or go between the two queries: never count fewer than were shown, nor more after an empty page.
     counted = rows.count()
     return max(counted, offset + found) if found else min(counted, offset)

@@ -1,11 +1,11 @@
-"""The OpenAPI 3.1 document: what stands under /api, for programs. `docs` shows the same to people.
+"""The OpenAPI 3.1 document: what is under /api, for programs. `docs` shows the same to people.
 
-Written by hand, in the order in which somebody reads it; what the code knows (addresses, rights, fields, limits)
-comes from the code. `tests/test_openapi.py` holds it against the URLs, the answers and the error codes.
+Written by hand, in reading order; what the code knows (addresses, rights, fields, limits)
+comes from the code. `tests/test_openapi.py` compares it with the URLs, the answers and the error codes.
 
 Generators of clients read it too, and know less than the specification allows. So each schema is of one kind, a choice
-is a plain `enum`, what has fields has a name of its own, and no parameter is a list: they send it as a parameter that
-stands there twice. `tests/test_generated_clients.py` generates clients and calls every operation with them.
+is a plain `enum`, what has fields has a name of its own, and no parameter is a list: they send it as a repeated
+parameter. `tests/test_generated_clients.py` generates clients and calls every operation with them.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Json = dict[str, Any]
 
 VERSION = "1.0.0"
 
-# Code -> what it says, by status. Clients look at the code; the sentence beside it is for people and may change.
+# Code -> its meaning, by status. Clients compare the code; the sentence beside it is for people and may change.
 _ANY_400 = {
     "request.malformed": "The query string or the body could not be read.",
-    "parameter.repeated": "A parameter stands there more than once.",
+    "parameter.repeated": "A parameter is sent more than once.",
     "token.misplaced": "A token or secret was sent in the query string or the body instead of the header.",
 }
 _LIST_400 = {
@@ -41,8 +41,8 @@ _LIST_400 = {
     "offset.invalid": f"offset is not a number from 0 to {OFFSET_AT_MOST}.",
     "uid.invalid": "uid is not 32 lower-case hex characters.",
     "name.invalid": f"name is longer than {NAME_AT_MOST} characters or contains NUL.",
-    "fields.unknown": "fields names a field that there is not.",
-    "orderBy.unknown": "orderBy names a field that there is not, or that nothing can be ordered by.",
+    "fields.unknown": "fields names a field that does not exist.",
+    "orderBy.unknown": "orderBy names a field that does not exist, or one that cannot be used for ordering.",
 }
 API_ERRORS: dict[int, dict[str, str]] = {
     400: _ANY_400 | _LIST_400,
@@ -57,13 +57,13 @@ API_ERRORS: dict[int, dict[str, str]] = {
     503: {"server.unavailable": "The database cannot be reached; see the header Retry-After."},
 }
 OAUTH_ERRORS = {
-    "invalid_request": "A parameter is missing, malformed, misplaced or there more than once.",
-    "invalid_client": "No client credentials, malformed ones, or ones that are not right.",
+    "invalid_request": "A parameter is missing, malformed, misplaced or sent more than once.",
+    "invalid_client": "No client credentials, or they are malformed or wrong.",
     "unsupported_grant_type": "grant_type is not client_credentials.",
     "invalid_scope": "scope names a right that does not exist or that the owner lacks.",
     "too_many_requests": "Too many failed attempts of this client or from this address; see the header Retry-After.",
 }
-# What the codes speak of, in the examples.
+# The parameters of the codes, in the examples.
 _ERROR_PARAMETERS = {
     "parameter.repeated": ["size"],
     "token.misplaced": ["access_token"],
@@ -90,7 +90,7 @@ _USER = {
 }
 _PICTURE_PATHS = {size: f"/users/{_USER_UID}/picture/{size}" for size in pictures.SIZES}
 _RIGHTS = ["accountNetwork.users.view", "entities.systems.view"]
-# Of the right form, with a wrong CRC: it can be nobody's.
+# Well-formed, with a wrong CRC: it cannot be a real token.
 _TOKEN = credentials.TOKEN_PREFIX + "3xAmpL3" * 7
 _CLIENT_ID = "d2f1c0b9a8e74d6c95b3a1f0e8d7c6b5"
 
@@ -140,7 +140,7 @@ def _paths() -> Json:
                 "Users",
                 "getCurrentUser",
                 "Who am I?",
-                "The owner of the key. Any live token will do.",
+                "The owner of the key. Any active token is enough.",
                 _ok("The owner of the key.", _ref("User"), {**_USER, "picture": _PICTURE_PATHS}),
                 parameters=(),
             )
@@ -151,12 +151,12 @@ def _paths() -> Json:
                 "getCurrentRights",
                 "What may I do?",
                 "The effective rights of this token, sorted: what its scope and your access profile both allow "
-                "now. Any live token will do.",
+                "now. Any active token is enough.",
                 _ok("The effective rights.", {"type": "array", "items": _ref("Right")}, _RIGHTS),
                 parameters=(),
             )
         },
-        # The braces of the parameters, which an address has as %7B.
+        # `reverse` encodes the braces of the parameters as %7B.
         unquote(reverse("api-users-picture", args=["{uid}", "{size}"])): {"get": _picture()},
         reverse("api-users"): {
             "get": _get(
@@ -196,7 +196,7 @@ def _token() -> Json:
         "createToken",
         "Get an access token",
         "RFC 6749 section 4.4. There is no refresh token: ask for a new access token when one is about to expire. "
-        "Earlier ones stay good until they expire.",
+        "Earlier ones stay valid until they expire.",
         form="TokenRequest",
         example={"grant_type": "client_credentials"},
         ok=_ok(
@@ -221,7 +221,7 @@ def _revoke() -> Json:
         "left alone and answered in the same way.",
         form="RevocationRequest",
         example={"token": _TOKEN},
-        ok=_ok("The token is not, or no longer, good.", _ref("Nothing"), {}),
+        ok=_ok("The token is not, or no longer, active.", _ref("Nothing"), {}),
     )
 
 
@@ -229,11 +229,11 @@ def _introspect() -> Json:
     return _oauth(
         "introspectToken",
         "Inspect an access token",
-        "RFC 7662. Tells a key about its own live access tokens; about any other, only that it is not active.",
+        "RFC 7662. Tells a key about its own active access tokens; about any other, only that it is not active.",
         form="IntrospectionRequest",
         example={"token": _TOKEN},
         ok=_ok(
-            "What there is to say about the token.",
+            "What is known about the token.",
             _ref("Introspection"),
             {
                 "active": True,
@@ -312,7 +312,7 @@ def _picture() -> Json:
         "Users",
         "getUserPicture",
         "A user's picture",
-        "Your own with any live token, that of another user of your company with the right "
+        "Your own with any active token, that of another user of your company with the right "
         f"`{rights.VIEW_USERS}`. Send the `ETag` of the picture that you have as `If-None-Match`. "
         "This address alone can also be opened by the session of a signed-in browser, which sees what a token of its "
         "user would.",
@@ -399,7 +399,7 @@ def _parameters() -> Json:
     return {
         "size": _query(
             "size",
-            "How many items to answer at most.",
+            "How many items to return at most.",
             {
                 "type": "integer",
                 "format": "int32",
@@ -410,7 +410,7 @@ def _parameters() -> Json:
         ),
         "offset": _query(
             "offset",
-            "How many items to pass over. The next page begins at `offset` + `size` of the answer, if that is less "
+            "How many items to skip. The next page begins at `offset` + `size` of the answer, if that is less "
             "than its `count`.",
             {"type": "integer", "format": "int32", "minimum": 0, "maximum": OFFSET_AT_MOST, "default": 0},
         ),
@@ -453,7 +453,7 @@ def _in_path(name: str, description: str, schema: Json, example: str) -> Json:
 def _fields(names: Any, default: tuple[str, ...]) -> Json:
     return _query(
         "fields",
-        f"The fields to answer, separated by commas, of {_named(names)}. `uid` is always among them. "
+        f"The fields to return, separated by commas, of {_named(names)}. `uid` is always among them. "
         f"Default: `{','.join(default)}`.",
         _separated(names),
     )
@@ -481,7 +481,7 @@ def _separated(names: Any, before: str = "") -> Json:
 def _headers() -> Json:
     return {
         "NoStore": {"description": "Always `no-store`.", "schema": _choice("no-store")},
-        "ETag": {"description": "Another one for another picture.", "schema": {"type": "string"}},
+        "ETag": {"description": "It changes with the picture.", "schema": {"type": "string"}},
         "Cache-Control": {"description": "Always `private, no-cache`.", "schema": _choice("private, no-cache")},
         "Basic": {"description": "RFC 7617: `Basic`, with its realm.", "schema": {"type": "string"}},
         "Bearer": {
@@ -501,11 +501,11 @@ def _responses() -> Json:
         "BadRequest": _api_error("The request is not well made.", _ANY_400),
         "BadListRequest": _api_error("The request is not well made.", API_ERRORS[400]),
         "Unauthorized": _api_error(
-            "No access token, or one that is not good.", API_ERRORS[401], {"WWW-Authenticate": "Bearer"}
+            "No access token, or one that is not active.", API_ERRORS[401], {"WWW-Authenticate": "Bearer"}
         ),
         "Forbidden": _api_error("A right is missing.", API_ERRORS[403], {"WWW-Authenticate": "Bearer"}),
-        "NotFound": _api_error("There is none, or not for you.", API_ERRORS[404]),
-        "MethodNotAllowed": _api_error("Not with this method.", API_ERRORS[405], {"Allow": "Allow"}),
+        "NotFound": _api_error("It does not exist, or you may not see it.", API_ERRORS[404]),
+        "MethodNotAllowed": _api_error("The method is not allowed.", API_ERRORS[405], {"Allow": "Allow"}),
         "ServerError": _api_error("Our fault.", API_ERRORS[500]),
         "Unavailable": _api_error("Try again later.", API_ERRORS[503], {"Retry-After": "RetryAfter"}),
         "TokenBadRequest": _oauth_error(
@@ -515,10 +515,12 @@ def _responses() -> Json:
         "OAuthUnauthorized": _oauth_error(
             "The client could not be authenticated.", "invalid_client", headers={"WWW-Authenticate": "Basic"}
         ),
-        "OAuthMethodNotAllowed": _oauth_error("Not with this method.", "invalid_request", headers={"Allow": "Allow"}),
+        "OAuthMethodNotAllowed": _oauth_error(
+            "The method is not allowed.", "invalid_request", headers={"Allow": "Allow"}
+        ),
         "OAuthTooLong": _oauth_error("The body is too long.", "invalid_request"),
         "OAuthTooManyRequests": _oauth_error(
-            "Wait before you try again. Good credentials are never kept waiting.",
+            "Wait before you try again. Valid credentials are always accepted.",
             "too_many_requests",
             headers={"Retry-After": "RetryAfter", "WWW-Authenticate": "Basic"},
         ),
@@ -557,7 +559,7 @@ def _schemas() -> Json:
         "Uid": {
             "type": "string",
             "pattern": f"^{UID_PATTERN}$",
-            "description": "A name for programs that never changes and is never used again.",
+            "description": "An identifier that never changes and is never used again.",
         },
         "Reference": _object({"uid": _ref("Uid"), "name": {"type": "string"}}),
         "Right": _explained("The rights there are.", rights.DESCRIPTIONS),
@@ -589,7 +591,7 @@ def _schemas() -> Json:
                 "errorParameters": {
                     "type": "array",
                     "items": {"type": "string"},
-                    "description": "What the code speaks of: a parameter's value or name, a right, a method.",
+                    "description": "What the code is about: a parameter's value or name, a right, a method.",
                 },
                 "error_description": {"type": "string", "description": "A sentence for people."},
             }
@@ -648,12 +650,12 @@ def _schemas() -> Json:
 
 _TOKEN_FIELDS: Json = {
     "token": {"type": "string", "description": "The access token."},
-    "token_type_hint": {"type": "string", "description": "Taken, and not needed: there is one kind of token."},
+    "token_type_hint": {"type": "string", "description": "Accepted and ignored: there is one kind of token."},
 }
 
 
 def _form(fields: Json, *, required: str) -> Json:
-    """What is posted to an OAuth endpoint."""
+    """The form of an OAuth endpoint."""
     client = {
         "client_id": {"type": "string", "description": "The Client ID, unless it is sent by HTTP Basic."},
         # No format `password`: some clients would send asterisks.
@@ -665,7 +667,7 @@ def _form(fields: Json, *, required: str) -> Json:
 _USER_PROPERTIES: Json = {
     "company": {"anyOf": [_ref("Reference"), {"type": "null"}], "description": "The company, if there is one."},
     "uid": _ref("Uid"),
-    # No `format`: clients that judge addresses by it refuse some that people have (jo@factory.local).
+    # No `format`: clients that validate it refuse some addresses that people have (jo@factory.local).
     "email": {"type": "string"},
     "name": {"type": "string"},
     "phoneNumber": {"type": "string", "description": "In international form, or empty."},
@@ -698,7 +700,7 @@ def _list(item: str) -> Json:
 
 
 def _moment(description: str) -> Json:
-    # Without the format it is a number of 32 bits to many clients, which ends in 2038.
+    # Without the format many clients take it for a 32-bit number, which overflows in 2038.
     return {"type": "integer", "format": "int64", "description": description}
 
 
@@ -707,6 +709,6 @@ def _choice(*values: str) -> Json:
 
 
 def _explained(description: str, choices: Mapping[str, Any]) -> Json:
-    """A choice, with a sentence for each, where generators look for it."""
+    """An enum with a sentence for each value, in the place where generators look for it."""
     texts = [str(text) for text in choices.values()]
     return _choice(*choices) | {"description": description, "x-enum-descriptions": texts}

@@ -1,4 +1,4 @@
-"""A user's picture as the API gives it out: to whom, and with which ETag.
+"""A user's picture in the API: who may get it, and with which ETag.
 
 A picture's files are never changed (see `account.pictures`), so the ETag is the name of the file.
 """
@@ -25,9 +25,9 @@ _is_uid = re.compile(UID_PATTERN).fullmatch
 
 
 def seen_by(viewer: User, rights: Collection[str], uid: str) -> User | None:
-    """Whose picture the viewer may see: their own, and with the right to view users those of their company.
+    """The user with this uid: the viewer, or with the right to view users anybody of the viewer's company.
 
-    Without the right every other uid is refused alike, whether there is such a user or not. Raises ApiError.
+    Without the right every other uid is refused in the same way, whether it exists or not. Raises ApiError.
     """
     if uid == viewer.uid:
         return viewer
@@ -35,7 +35,7 @@ def seen_by(viewer: User, rights: Collection[str], uid: str) -> User | None:
         return None
     if VIEW_USERS not in rights:
         raise insufficient(VIEW_USERS)
-    if not _is_uid(uid):  # PostgreSQL takes no NUL, not even to look for it
+    if not _is_uid(uid):  # PostgreSQL does not accept NUL, not even in a look-up
         return None
     return reach.colleagues(viewer).filter(uid=uid).only("picture").first()
 

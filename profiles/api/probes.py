@@ -7,7 +7,7 @@ from ..http import errors
 from ..http.access import Access, declares
 from ..http.responses import ApiJsonResponse
 
-# Whether it is read-only. A look, not a write: a probe must not wait for a lock. SQLite cannot tell without a write.
+# Whether it is read-only. A read, not a write: a probe must not wait for a lock. SQLite cannot tell without a write.
 _CHECK = {"postgresql": "SELECT current_setting('transaction_read_only')::boolean", "sqlite": "SELECT 0"}
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -20,7 +20,7 @@ def livez(request: HttpRequest) -> HttpResponse:
 
 @declares(Access.ANYONE)
 def readyz(request: HttpRequest) -> HttpResponse:
-    """200 if the database answers and takes changes, else 503: a standby that was promoted away from us does not."""
+    """200 if the database answers and takes changes, else 503, for example while it is a read-only standby."""
     try:
         with connection.cursor() as cursor:
             cursor.execute(_CHECK[connection.vendor])

@@ -30,7 +30,7 @@ USER: Mapping[str, Callable[[User], object]] = {
 PROFILE: Mapping[str, Callable[[AccessProfile], object]] = {
     "uid": lambda profile: profile.uid,
     "name": lambda profile: profile.name,
-    # Only what is a right today: see rights.effective.
+    # Only rights that still exist: see rights.effective.
     "rights": lambda profile: sorted(rights.ALL_RIGHTS.intersection(profile.rights)),
 }
 
@@ -43,5 +43,5 @@ PROFILES = Listing(fields=PROFILE, default_fields=("uid", "name"), order={"uid":
 
 
 def user(row: User) -> dict[str, Any]:
-    """A user with all that can be shown."""
+    """A user with all fields of the API."""
     return {name: read(row) for name, read in USER.items()}

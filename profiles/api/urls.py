@@ -13,7 +13,7 @@ urlpatterns = [
     path(".well-known/oauth-protected-resource", metadata.protected_resource, name="oauth-resource-metadata"),
     path("api/v1/users/current", views.users_current, name="api-users-current"),
     path("api/v1/users/rights", views.users_rights, name="api-users-rights"),
-    # Any text, so that whatever stands there is answered by the view, as JSON.
+    # `str` accepts any text, so that the view answers every value, as JSON.
     path("api/v1/users/<str:uid>/picture/<str:size>", views.users_picture, name="api-users-picture"),
     path("api/v1/users", views.users, name="api-users"),
     path("api/v1/profiles", views.profiles, name="api-profiles"),

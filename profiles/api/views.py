@@ -19,7 +19,7 @@ from . import openapi as specification
 from . import pictures, schemas
 from .bearer import METHODS, ApiError, ApiRequest, bearer, public
 
-# No middleware sets a language for the API, so a thread has that of the page which it answered before.
+# No middleware sets a language for the API, so a thread would keep that of the page it answered before.
 in_english = partial(translation.override, "en")
 
 
@@ -31,7 +31,7 @@ def users_current(request: ApiRequest) -> HttpResponse:
 
 @bearer()
 def users_rights(request: ApiRequest) -> HttpResponse:
-    """What this very token may do now."""
+    """What this token may do now."""
     return ApiJsonResponse(sorted(request.auth.rights))
 
 
@@ -61,7 +61,7 @@ def users(request: ApiRequest) -> HttpResponse:
 def users_picture(request: HttpRequest, uid: str, size: str) -> HttpResponse:
     """The picture of a user of the owner's company.
 
-    The one address of the API that a browser's session opens too, because pages show the picture, and a browser sends
+    The one address of the API that also accepts a browser session, because pages show the picture, and a browser sends
     no token for that. It only reads, and both see the same: a token has its scope, a session all that its user may do.
     """
 
@@ -79,7 +79,7 @@ def users_picture(request: HttpRequest, uid: str, size: str) -> HttpResponse:
     viewer = session_store.user_of(request) if may_be_session else None
     response = by_session(viewer) if viewer else by_token(request)
     if "ETag" in response.headers:
-        # Kept by the browser alone, and asked for again each time: whoever may see it no more sees it no more.
+        # Only the browser may store it, and must revalidate it: whoever lost access no longer sees it.
         response.headers["Cache-Control"] = "private, no-cache"
     response.headers["Vary"] = "Authorization, Cookie"
     return response
@@ -93,13 +93,13 @@ def profiles(request: ApiRequest) -> HttpResponse:
 
 @public
 def openapi(request: HttpRequest) -> HttpResponse:
-    """The description of all this for programs."""
+    """The OpenAPI document, for programs."""
     with in_english():
         return ApiJsonResponse(specification.document(), headers=CACHEABLE)
 
 
 @public
 def docs(request: HttpRequest) -> HttpResponse:
-    """The same for people."""
+    """The same document as a page for people."""
     with in_english():
         return render(request, "api/docs.html", documentation.context())

@@ -1,4 +1,4 @@
-"""Who is asking? The client's credentials out of an OAuth request (RFC 6749 section 2.3.1)."""
+"""The client's credentials in an OAuth request (RFC 6749 section 2.3.1)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHALLENGE = {"WWW-Authenticate": 'Basic realm="AirVantage Keys", charset="UTF-8"
 
 
 class OAuthError(Exception):
-    """A request that ends here, with the answer that says why."""
+    """Ends a request with this error response."""
 
     def __init__(self, response: HttpResponse) -> None:
         super().__init__(response)
@@ -29,9 +29,9 @@ def invalid_request(description: str) -> OAuthError:
 
 
 class SecretMissing(OAuthError):
-    """No secret was shown, so nothing was tried: the answer is the challenge to show one (RFC 9110 section 11.6.1).
+    """No secret was sent, so none was checked: the answer is a challenge (RFC 9110 section 11.6.1).
 
-    It is no failure and counts as none: many programs ask without credentials first, and send them when challenged.
+    It is not counted as a failure: many programs ask without credentials first, and send them when challenged.
     """
 
     def __init__(self, description: str) -> None:
@@ -39,7 +39,7 @@ class SecretMissing(OAuthError):
 
 
 class ClientRefused(OAuthError):
-    """Client authentication failed. `client_id` is the one shown, if it has the right form."""
+    """Client authentication failed. `client_id` is the one sent, if it has the right form."""
 
     def __init__(self, description: str, *, client_id: str = "") -> None:
         super().__init__(oauth_error("invalid_client", description, status=401, headers=CHALLENGE))
@@ -47,13 +47,13 @@ class ClientRefused(OAuthError):
 
 
 def authentication_failed(client_id: str = "") -> ClientRefused:
-    """One answer for an unknown client, a wrong secret and an inactive owner: it must not tell which (ASVS 6.3.8)."""
+    """One answer for an unknown client, a wrong secret and an inactive owner: it must not reveal which (ASVS 6.3.8)."""
     return ClientRefused("Client authentication failed.", client_id=client_id)
 
 
 @dataclass(frozen=True, slots=True)
 class ClientCredentials:
-    """What the client showed: of the right form, nothing proven yet."""
+    """The credentials that the client sent: well-formed, not yet verified."""
 
     client_id: str
     secret: str
@@ -66,7 +66,7 @@ def client_credentials(request: HttpRequest, form: Mapping[str, str]) -> ClientC
     """The credentials of a request, from HTTP Basic or from the form, never from both.
 
     Raises OAuthError: `invalid_request` for two methods at once, `invalid_client` for none, for another method,
-    and for credentials that cannot be ours by their form (no look at the database is spent on these).
+    and for malformed credentials (these cost no database query).
     """
     header = request.META.get("HTTP_AUTHORIZATION", "").strip()
     if not header:
@@ -88,10 +88,10 @@ def client_credentials(request: HttpRequest, form: Mapping[str, str]) -> ClientC
 
 
 def _basic(header: str) -> tuple[str, str]:
-    """Client ID and secret of an HTTP Basic header (RFC 7617), each form-encoded as RFC 6749 wants it."""
+    """Client ID and secret of an HTTP Basic header (RFC 7617), each form-encoded as RFC 6749 requires."""
     scheme, _, value = header.partition(" ")
     if scheme.lower() != "basic":
-        # A token, say, or the first step of Digest or Negotiate: nothing that could be a secret of ours.
+        # For example a token, or the first step of Digest or Negotiate: it cannot contain a client secret.
         raise SecretMissing("Only HTTP Basic is accepted in the Authorization header here.")
     if not value.strip():
         return "", ""

@@ -44,7 +44,7 @@ Endpoint = Callable[[HttpRequest, Form], HttpResponse]
 
 # These are read from the form only.
 NEVER_IN_THE_QUERY = parameters.NEVER_IN_THE_QUERY | {"client_id", "grant_type", "password", "scope", "token"}
-# What became of a secret that has ended, by `ClientSecret.EndReason`.
+# How a secret has ended, by `ClientSecret.EndReason`.
 ENDED: dict[str, str] = {
     EndReason.REPLACED: "was replaced",
     EndReason.ENDED: "was ended by its owner",
@@ -78,7 +78,7 @@ def endpoint(view: Endpoint) -> Callable[[HttpRequest], HttpResponse]:
 
 @endpoint
 def token(request: HttpRequest, form: Form) -> HttpResponse:
-    """Give an access token for a client's own credentials (RFC 6749 sections 4.4.2, 4.4.3, 5.1, 5.2)."""
+    """Issue an access token for a client's own credentials (RFC 6749 sections 4.4.2, 4.4.3, 5.1, 5.2)."""
     grant_type = form.get("grant_type")
     if not grant_type:
         raise invalid_request("grant_type is missing.")
@@ -110,7 +110,7 @@ def token(request: HttpRequest, form: Form) -> HttpResponse:
 
 @endpoint
 def revoke(request: HttpRequest, form: Form) -> HttpResponse:
-    """End one of the client's own tokens. What it does not own is none of its business: 200 as well (RFC 7009)."""
+    """Revoke one of the client's own tokens. For any other token the answer is the same 200 (RFC 7009)."""
     own = _authenticated(request, client_credentials(request, form))
     tokens.revoke(_required_token(form), key_id=own.client.key_id)
     return ApiJsonResponse({}, headers=NO_STORE)
@@ -118,12 +118,12 @@ def revoke(request: HttpRequest, form: Form) -> HttpResponse:
 
 @endpoint
 def introspect(request: HttpRequest, form: Form) -> HttpResponse:
-    """Tell a client about its own live token; about any other, no more than `{"active": false}` (RFC 7662)."""
+    """Describe a client's own active token; for any other token, only `{"active": false}` (RFC 7662)."""
     own = _authenticated(request, client_credentials(request, form))
     found = tokens.find(_required_token(form))
     if found is None or found.client.key_id != own.client.key_id:
         return ApiJsonResponse({"active": False}, headers=NO_STORE)
-    # As live as the token: a right that the owner has lost since is not among its scope any more.
+    # As of now: a right that the owner has lost since is no longer in the scope.
     scope = [name for name in found.scope.split() if name == rights.INHERIT or name in found.rights]
     return ApiJsonResponse(
         {
@@ -141,7 +141,7 @@ def introspect(request: HttpRequest, form: Form) -> HttpResponse:
 
 
 def _authenticated(request: HttpRequest, client: ClientCredentials) -> tokens.AuthenticatedClient:
-    """The client, its secret proven; its use is noted."""
+    """The client, authenticated; the use of its secret is recorded."""
     try:
         proven = tokens.authenticate(client_id=client.client_id, secret=client.secret)
     except tokens.SecretEnded as ended:
@@ -153,7 +153,7 @@ def _authenticated(request: HttpRequest, client: ClientCredentials) -> tokens.Au
 
 
 def _secret_ended(request: HttpRequest, client: ClientCredentials, ended: tokens.SecretEnded) -> ClientRefused:
-    """The refusal of a secret that was the client's own. Its owner will see that it was tried."""
+    """The refusal of an ended secret of this client. The attempt is recorded for its owner to see."""
     usage.note_refusal(ended.secret_id, address=client_address(request), user_agent=user_agent(request))
     description = f"The client secret {ENDED[ended.end.reason]} on {ended.end.at:%Y-%m-%d at %H:%M:%S} UTC."
     return ClientRefused(description, client_id=client.client_id)
@@ -162,7 +162,7 @@ def _secret_ended(request: HttpRequest, client: ClientCredentials, ended: tokens
 def _granted_scope(request: HttpRequest, asked: str, client: ClientCredentials) -> str:
     """The scope to issue: `inherit`, or the rights asked for, each of which the owner must hold now.
 
-    Only a narrower scope needs a look at the owner's rights, and only a proven client gets an answer about them.
+    Only a narrower scope needs a query for the owner's rights, and only an authenticated client is told about them.
     """
     names = list(dict.fromkeys(asked.split(" ")))
     names = [name for name in names if name] or [rights.INHERIT]
@@ -207,7 +207,7 @@ def _not_read(refused: ParametersRefused) -> OAuthError:
 
 
 def _refused(request: HttpRequest, refused: ClientRefused) -> HttpResponse:
-    """The answer to a client whose credentials are not good, or its 429 if that has happened too often."""
+    """The answer to a client whose authentication failed: 401, or 429 after too many failures."""
     address = client_address(request)
     wait = client_failures.count_failure(client_id=refused.client_id, address=address)
     if wait is None:
@@ -217,6 +217,6 @@ def _refused(request: HttpRequest, refused: ClientRefused) -> HttpResponse:
         "too_many_requests",
         "Too many failed attempts. Correct the credentials, then try again later.",
         status=429,
-        # The challenge too: good credentials get in now, and some programs send them only when they are asked to.
+        # The challenge too: valid credentials are accepted even now, and some programs send them only when challenged.
         headers={**CHALLENGE, "Retry-After": str(wait)},
     )

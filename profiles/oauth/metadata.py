@@ -1,4 +1,4 @@
-"""The two documents by which a client finds its way (RFC 8414, RFC 9728). They list what is really offered."""
+"""The two metadata documents for clients (RFC 8414, RFC 9728). They list only what is really offered."""
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse

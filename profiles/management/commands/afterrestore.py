@@ -1,4 +1,4 @@
-"""manage.py afterrestore: what a restored backup brought back to life, and must not serve."""
+"""manage.py afterrestore: end what a restored backup made valid again."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from django.core.management.base import CommandParser
 from django.db import connection, transaction
 
 from ...models import OAuthApplication
-from .. import working
+from .. import base
 
-# Far beyond what was given out since the backup: forms carry the number of an event (see `lifecycle`), and none of that
-# time shall fit again.
+# More than the number of events since the backup: forms contain the number of an event (see `lifecycle`), and no form
+# from that time may match again.
 EVENTS_AHEAD = 1_000_000
 
 
-class Command(working.Command):
+class Command(base.Command):
     help = (
         "Makes a database safe to serve that was just restored from a backup: ends every access token, session and "
         "open form in it, some of which had ended since. Run it before the site starts. Keys that were deleted, "
@@ -45,7 +45,7 @@ class Command(working.Command):
 
 
 def _end_tokens() -> None:
-    """Delete them: a token is good as long as its secret, and which of the secrets have ended since nobody knows."""
+    """Delete them: a token is active as long as its secret, and nobody knows which secrets have ended since."""
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM profiles_accesstoken")
 

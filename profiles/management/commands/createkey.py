@@ -6,11 +6,11 @@ from django.core.management.base import CommandError, CommandParser
 
 from ...clients import lifecycle
 from ...models import OldSecret, User
-from .. import working
-from ..working import origin_of_command
+from .. import base
+from ..base import origin_of_command
 
 
-class Command(working.Command):
+class Command(base.Command):
     help = (
         "Makes the personal API access key of a user, as My Profile would, and prints it as the two lines "
         "CLIENT_ID=... and CLIENT_SECRET=... The secret key can be read this one time only."

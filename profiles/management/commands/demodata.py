@@ -1,4 +1,4 @@
-"""manage.py demodata: something to look at and to sign in with."""
+"""manage.py demodata: users, a company and access profiles to try the product with."""
 
 import os
 import secrets
@@ -16,12 +16,12 @@ from ... import rights
 from ...account import activity, changes
 from ...models import AccessProfile, AccountEvent, Company, User
 from ...text import spelling
-from .. import working
-from ..working import origin_of_command
+from .. import base
+from ..base import origin_of_command
 
 COMPANY = "Demo Company"
 _origin = partial(origin_of_command, "demodata")
-DOMAIN = "@demo.example"  # nobody's, by RFC 2606
+DOMAIN = "@demo.example"  # reserved by RFC 2606
 PROFILES = {
     "Administrator": sorted(rights.ALL_RIGHTS),
     "Operator": [
@@ -56,7 +56,7 @@ USERS: dict[str, dict[str, Any]] = {
 
 
 def _random_password() -> str:
-    """One that the rules for passwords allow: of a million random ones, a few have not enough kinds of characters."""
+    """A password that the rules allow: of a million random ones, a few have too few kinds of characters."""
     while True:
         password = secrets.token_urlsafe(15)
         try:
@@ -66,7 +66,7 @@ def _random_password() -> str:
         return password
 
 
-class Command(working.Command):
+class Command(base.Command):
     help = (
         "Makes a company, three access profiles and three users to try the product with: user@demo.example, "
         "other@demo.example and admin@demo.example, the last a superuser. What exists already is left as it is, "
@@ -76,7 +76,7 @@ class Command(working.Command):
     )
 
     def handle(self, **options: Any) -> None:
-        # To the letter, blanks too: whoever signs in types it so. What cannot be typed into a page is none.
+        # Exactly as given, spaces included, as one types it to sign in. It must be possible to type it into a page.
         password = spelling.password(os.environ.get("DEMO_PASSWORD", ""))
         if not password.strip():
             password = ""
@@ -88,7 +88,7 @@ class Command(working.Command):
             self.stdout.write(line)
 
     def _make(self, password: str) -> list[str]:
-        """Make what is missing; returns what to tell."""
+        """Make what is missing. Returns the lines to print."""
         has_own_users = User.objects.exclude(email__endswith=DOMAIN).exists()
         if has_own_users and not Company.objects.filter(name=COMPANY).exists():
             return ["No demo data was made: the database holds users of its own."]
@@ -118,7 +118,7 @@ class Command(working.Command):
         fields = {name: value for name, value in about.items() if name != "profile"}
         fields["access_profile"] = AccessProfile.objects.get(name=about["profile"])
         fields["company"] = company
-        fields["password"] = partial(make_password, password)  # which takes long, so only for a new user
+        fields["password"] = partial(make_password, password)  # slow, so only for a new user
         user, is_new = User.objects.get_or_create(email=email, defaults=fields)
         if is_new:
             changes.record_created(owner=user, origin=_origin())

@@ -1,4 +1,4 @@
-"""manage.py exportevents: key events, or account events, as a file, to keep elsewhere or to look through."""
+"""manage.py exportevents: key events, or account events, as a file, to keep elsewhere or to search."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from django.utils.dateparse import parse_datetime
 
 from ...events import export
 from ...models import AccountEvent, KeyEvent
-from .. import working
-from ..working import Progress
+from .. import base
+from ..base import Progress
 
 KINDS: dict[str, type[KeyEvent | AccountEvent]] = {"key": KeyEvent, "account": AccountEvent}
 FORMATS = ("csv", "jsonl")
 
 
-class Command(working.Command):
+class Command(base.Command):
     help = (
         "Writes the key events, oldest first, as CSV or as JSON lines: what happened to whose key, when (UTC), by whom "
         "and from where. With --kind account, the account events: sign-ins, and changes of accounts, companies, access "
@@ -87,7 +87,7 @@ class Command(working.Command):
                 self.stdout.write(text, ending="")
             self.stdout.flush()
         except BrokenPipeError:
-            # Whoever read has seen enough (`| head`). Python would complain again when it closes the pipe.
+            # The reader closed the pipe (`| head`). Python would report it again when it flushes stdout at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -100,12 +100,12 @@ def _counted(parts: Iterator[list[Any]], progress: Progress) -> Iterator[list[An
 def _write_file(output: Path, written: Iterator[str]) -> None:
     unfinished = output.with_name(f".{output.name}.{os.getpid()}")
     try:
-        # newline="": the lines end as the format wants it.
+        # newline="": the writer chooses the line endings.
         with open(unfinished, "x", newline="", encoding="utf-8", opener=_private) as file:
             file.writelines(written)
             file.flush()
             os.fsync(file.fileno())
-        # Unlike a renaming this fails if somebody made the file meanwhile.
+        # Unlike a rename, this fails if the file was created meanwhile.
         os.link(unfinished, output)
     except OSError as error:
         raise CommandError(f"{output} could not be written: {error.strerror}.") from None
@@ -122,7 +122,7 @@ def _moment(text: str) -> datetime:
     try:
         moment = parse_datetime(text if "T" in text or " " in text else f"{text}T00:00")
         if moment is not None:
-            # Here, where it can be told that it is before the year 1 or after 9999 by then.
+            # Convert here, so that a year before 1 or after 9999 in UTC is reported as an error of the argument.
             return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         pass

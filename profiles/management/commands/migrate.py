@@ -4,10 +4,10 @@ from typing import Any
 
 from django.core.management.commands import migrate
 
-from ..alone import alone
+from ..exclusive import one_at_a_time
 
 
 class Command(migrate.Command):
     def handle(self, *args: Any, **options: Any) -> None:
-        with alone(self, options["database"]):
+        with one_at_a_time(self, options["database"]):
             super().handle(*args, **options)

@@ -1,4 +1,4 @@
-"""manage.py purgetokens: delete the rows of access tokens that are dead for good."""
+"""manage.py purgetokens: delete the rows of access tokens that can never be active again."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
-from .. import working
-from ..working import Progress
+from .. import base
+from ..base import Progress
 
 # One part of the table, by primary key. `id` bounds the outer statement too: what PostgreSQL knows about a
 # sub-query does not keep it from reading the whole table for each part.
@@ -28,7 +28,7 @@ _END_OF_PART = "SELECT MAX(id) FROM (SELECT id FROM profiles_accesstoken WHERE i
 _FIRST_AND_LAST = "SELECT MIN(id), MAX(id) FROM profiles_accesstoken"
 
 
-class Command(working.Command):
+class Command(base.Command):
     help = (
         "Deletes access tokens that have expired, and those of keys that are gone. Nothing refuses a token later for "
         "it: both kinds are refused already. It goes through the table once, in parts, each with a short transaction "
@@ -60,7 +60,7 @@ class Command(working.Command):
 
     def _purge(self, progress: Progress, batch: int, pause: float, *, dry_run: bool) -> None:
         now = timezone.now()
-        # Tokens that are made meanwhile lie behind the last and are not looked at, so this comes to an end.
+        # Tokens made meanwhile have larger ids than the last one and are not read, so this ends.
         first, last = _fetch(_FIRST_AND_LAST)
         if first is None:
             return
@@ -89,11 +89,11 @@ def _count(after: int, end: int, now: datetime) -> int:
 
 
 def _delete(after: int, end: int, now: datetime) -> int:
-    # Rows that somebody else deletes at this moment are passed over instead of waited for: no deadlock can arise.
+    # Rows that another transaction has locked are skipped, not waited for: no deadlock can arise.
     lock = "ORDER BY id FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
     sql = _DELETE.format(part=_PART, dead=_DEAD.format(part=_PART), lock=lock)
     with connection.cursor() as cursor:
-        # Without a transaction around it the statement is one by itself.
+        # Autocommit: the statement is a transaction of its own.
         cursor.execute(sql, (after, end, after, end, _value(now)))
         return cursor.rowcount
 

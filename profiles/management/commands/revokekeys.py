@@ -1,4 +1,4 @@
-"""manage.py revokekeys: revoke many keys at once, as staff would one by one."""
+"""manage.py revokekeys: revoke many keys at once, each as staff would."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from ...mail import notices
 from ...models import Company, OAuthApplication, User
 from ...text.free_text import REFUSAL
 from ...text.printable import printable
-from .. import working
-from ..working import Progress, origin_of_command
+from .. import base
+from ..base import Progress, origin_of_command
 
 KEYS_AT_A_TIME = 500
 REASON_LENGTH = 200  # the column's
 
 
-class Command(working.Command):
+class Command(base.Command):
     help = (
         "Revokes keys: they, and every access token obtained with them, are refused from then on, and their owners are "
         "mailed the reason. One transaction a key, so it can be stopped and run again at any time. Keys that are made "
@@ -57,7 +57,7 @@ class Command(working.Command):
 
     def handle(self, *, reason: str, dry_run: bool, yes: bool, **which: Any) -> None:
         selections = list(_selections(which))
-        # Whoever makes a new key when told of the end of the old one keeps it.
+        # Only keys that exist now: a new key that an owner makes after the mail about the old one is kept.
         last = OAuthApplication.objects.aggregate(last=Max("pk"))["last"] or 0
         number = sum(_keys(selection, last).count() for selection in selections)
         if dry_run:
@@ -97,8 +97,8 @@ class Command(working.Command):
         origin = origin_of_command("revokekeys")
         for key in _in_parts(selected):
             with transaction.atomic():
-                # The owner's row first, as every change does. Then this very key, if it still is what was asked for:
-                # it may have been used, or have been deleted and another made, since it was read.
+                # Lock the owner's row first, as every change does. Then select exactly this key again, as it may have
+                # been used, or replaced by another one, since it was read.
                 owner = User.objects.select_for_update().filter(pk=key.owner.pk).first()
                 if owner is None or not selected.filter(pk=key.pk).exists():
                     continue
@@ -106,7 +106,7 @@ class Command(working.Command):
             progress.add(1)
 
     def _wait_for_mails(self) -> None:
-        """The process ends when all mails are sent; this only says what it waits for."""
+        """The process ends when all mails are sent; this only reports how many are left."""
         said = 0.0
         while number := notices.waiting():
             if time.monotonic() - said > 10:
@@ -138,7 +138,7 @@ def _selections(which: dict[str, Any]) -> Iterator[Q]:
 
 
 def _unused_since(moment: datetime) -> Q:
-    # A new secret is a sign of life, too.
+    # A new secret counts as use, too.
     return ~Q(secrets__created__gte=moment) & (Q(last_used=None) | Q(last_used__lt=moment))
 
 
@@ -177,7 +177,7 @@ def _reason(text: str) -> str:
     if not text or len(text) > REASON_LENGTH or not text.isprintable():
         raise argparse.ArgumentTypeError(f"one line of at most {REASON_LENGTH} characters, please")
     if credentials.holds_credential(text):
-        # Not shown again, and in English as all that commands say.
+        # Not shown again; in English, like all messages of commands.
         with translation.override("en"):
             raise argparse.ArgumentTypeError(str(REFUSAL))
     return text

@@ -1,6 +1,6 @@
-"""One process at a time prepares a database: hosts, or clones, that are started at once wait for each other.
+"""Only one process at a time prepares a database: hosts that are started at the same time wait for each other.
 
-Whoever is second finds the work done. A lock ends with the process that has it, however that ends.
+The second process finds the work done. The lock ends with the process that holds it, however that ends.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from django.core.management.base import BaseCommand
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-# Any number does that nobody else takes in this database: "airvkeys" in ASCII.
+# Any number that nothing else locks in this database: "airvkeys" in ASCII.
 LOCK = 0x616972766B657973
 ASK_AGAIN = 0.2  # seconds
 
 
 @contextmanager
-def alone(command: BaseCommand, alias: str) -> Iterator[None]:
-    """Be the only one who does this to the database named by this alias. Says on stderr if it has to wait."""
+def one_at_a_time(command: BaseCommand, alias: str) -> Iterator[None]:
+    """Hold the lock of the database with this alias. Says on stderr if it has to wait."""
     database = connections[alias]
     take = _postgresql if database.vendor == "postgresql" else _sqlite
     waiting = "Waiting for another process, which prepares the database ..."
@@ -36,8 +36,8 @@ def alone(command: BaseCommand, alias: str) -> Iterator[None]:
 def _postgresql(database: BaseDatabaseWrapper, say_waiting: Callable[[], None]) -> Iterator[None]:
     """An advisory lock that a transaction holds, in a connection of its own.
 
-    A transaction, because a pooler such as pgbouncer may give the next statement of a session to another one. It is
-    asked for again and again: who waits within a statement holds up CREATE INDEX CONCURRENTLY, and with it the holder.
+    A transaction, because a pooler such as pgbouncer may give the next statement of a session to another one. It
+    polls: waiting within a statement would block CREATE INDEX CONCURRENTLY, and so the process that holds the lock.
     """
     with closing(database.copy()) as other:
         other.set_autocommit(False)
@@ -50,7 +50,7 @@ def _postgresql(database: BaseDatabaseWrapper, say_waiting: Callable[[], None]) 
 
 def _try(database: BaseDatabaseWrapper) -> bool:
     with database.cursor() as cursor:
-        # It does nothing for as long as the work takes, which a server may be told to take for forgotten.
+        # The transaction is idle during the work, and a server may be set to end idle transactions.
         cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
         [taken] = cursor.fetchone()
@@ -61,9 +61,9 @@ def _try(database: BaseDatabaseWrapper) -> bool:
 
 @contextmanager
 def _sqlite(database: BaseDatabaseWrapper, say_waiting: Callable[[], None]) -> Iterator[None]:
-    """A lock on the folder of the file. The file has SQLite's own locks, which another handle on it would end."""
+    """A lock on the folder of the file. Closing a second handle of the file would release SQLite's own locks."""
     file: Any = database.settings_dict["NAME"]
-    if database.is_in_memory_db():  # type: ignore[attr-defined]  # which only this process has
+    if database.is_in_memory_db():  # type: ignore[attr-defined]  # only this process has it
         yield
         return
     folder = Path(file).parent

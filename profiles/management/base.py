@@ -1,4 +1,4 @@
-"""What our commands have in common: what they say where, how far they are, and who ran them."""
+"""What our commands have in common: their output, their progress, and who ran them."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class _LineByLine(OutputWrapper):
 
 
 class Command(BaseCommand):
-    """A command of ours. Its result goes to stdout, and nothing else does; all the rest goes to stderr.
+    """A command of ours. Only its result goes to stdout; everything else goes to stderr.
 
-    stderr may be kept with the log, so whatever a command is given, what it says of it stays in one line, and cannot
-    be taken for another (CWE-117).
+    stderr may be kept with the log, so each message stays in one line, whatever text the command was given: no part of
+    it can look like another line (CWE-117).
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -42,7 +42,7 @@ class Command(BaseCommand):
         self.stderr = said
 
     def run_from_argv(self, argv: list[str]) -> None:
-        # Before anybody repeats them, as the parser does with those that it does not know.
+        # Before the parser, which repeats unknown arguments in its message.
         if any(map(_breaks_lines, argv)):
             self.stderr.write(f"{argv[1]}: an argument holds a line break, or another character that is no text.")
             sys.exit(2)
@@ -50,7 +50,7 @@ class Command(BaseCommand):
 
 
 class Progress:
-    """Says how far long work is: on stderr, now and then, so that neither a terminal nor a log is flooded."""
+    """Reports the progress of long work: on stderr, every two seconds at most."""
 
     def __init__(self, command: BaseCommand, done: str) -> None:
         self.command, self.done_word = command, done
