@@ -1,12 +1,12 @@
-"""The way of the API through the server: past Django's handler, and past all middleware that pages need.
+"""How requests of the API are answered: without Django's handler, and without the middleware that pages need.
 
-It is the way of `/api`, `/.well-known` and the probes. A browser session cannot open the API when the API never sees a
+This is for `/api`, `/.well-known` and the probes. A browser session cannot open the API when the API never sees a
 session (ASVS 7.2.2, 3.5.1), but for the picture, whose view asks for it (`api.users_picture`). Whatever happens here,
 the answer is JSON; and a token costs a third less.
 
-Two doors lead to it: `call` from the server (`wsgi.Application`), and the middleware `api_without_session` where
-Django's handler has the request, as under `runserver` and the tests' client. `tests/test_wsgi.py` holds that both
-answer alike.
+It has two entries: `call` from the server (`wsgi.Application`), and the middleware `api_without_session` where
+Django's handler has the request, as under `runserver` and the tests' client. `tests/test_wsgi.py` checks that
+both answer alike.
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ def security_headers(get_response: GetResponse) -> GetResponse:
 
 @lru_cache(maxsize=2)
 def headers_of_every_answer(scheme: str) -> tuple[tuple[str, str], ...]:
-    """What `settings.HEADERS_MIDDLEWARE` adds to an answer, for one that does not pass it.
+    """What `settings.HEADERS_MIDDLEWARE` adds to an answer, for an answer that does not pass that middleware.
 
-    It depends on the scheme alone, so that it is found out once: by sending an empty answer through.
+    It depends on the scheme alone, so that it is computed once: by passing an empty answer through the middleware.
     """
 
     def empty(request: HttpRequest) -> HttpResponse:
@@ -96,17 +96,17 @@ def headers_of_every_answer(scheme: str) -> tuple[tuple[str, str], ...]:
     return tuple(get_response(WSGIRequest(environ)).items())
 
 
-# --- The two doors ----------------------------------------------------------------------------------------
+# --- The two entries ---------------------------------------------------------------------------------------
 
 
 def call(request: WSGIRequest, start_response: Callable[..., Any]) -> list[bytes]:
-    """Answer a request of the API as WSGI wants it.
+    """Answer a request of the API as a WSGI application does.
 
     Of what Django's handler does around a view the API needs four things: the request, an error as JSON, the headers
-    that every answer has, and that a connection to the database which failed or is old is closed. The rest costs more
-    than the view does. The signals `request_started` and `request_finished` are of that rest.
+    that every answer has, and that a database connection which failed or is old is closed. The rest, with the signals
+    `request_started` and `request_finished`, costs more than the view does.
     """
-    # Before, not after: a connection that failed in the last request, and was well then, must be asked again now.
+    # Before the view, not after: after an error Django tests whether the connection still works, and it must work now.
     close_old_connections()
     return send(answer(request), request, start_response)
 
@@ -119,7 +119,7 @@ def send(response: HttpResponse, request: WSGIRequest, start_response: Callable[
 
 
 def api_without_session(get_response: GetResponse) -> GetResponse:
-    """Middleware: answer here what is of the API, before anything that pages need."""
+    """Middleware: answer requests of the API here, before the middleware that pages need."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         return answer(request) if is_api(request.path_info) else get_response(request)
@@ -131,7 +131,7 @@ def api_without_session(get_response: GetResponse) -> GetResponse:
 
 
 def answer(request: HttpRequest) -> HttpResponse:
-    """The answer of the API: kept by nobody, unless its view says otherwise."""
+    """The answer of the API: `no-store`, unless its view says otherwise."""
     response = _answer(request)
     response.headers.setdefault("Cache-Control", "no-store")
     return response
@@ -139,7 +139,7 @@ def answer(request: HttpRequest) -> HttpResponse:
 
 def _answer(request: HttpRequest) -> HttpResponse:
     proxies.settle_scheme(request.META)
-    # The probes ask the port itself.
+    # Probes call the port directly, over http.
     if settings.HTTPS and not request.is_secure() and request.path_info not in PROBES:
         return errors.insecure(request.path_info, proxies.missing(request))
     try:
@@ -158,5 +158,5 @@ def _answer(request: HttpRequest) -> HttpResponse:
         return errors.internal()
 
 
-# There are few addresses here, and each is the same view for ever. What is unknown raises, and so is not kept.
+# There are few addresses here, and their views never change. Unknown ones raise, and so are not cached.
 _resolved = lru_cache(maxsize=256)(resolve)

@@ -1,8 +1,8 @@
 """Typed readers of environment variables: the right value, or one sentence that says which variable is wrong.
 
-A value is taken to the letter: nothing in it stands for another variable. Blanks around it do not count, and an empty
-one is as good as none. What has to be right is checked here, at the start; nothing is left to the first request. A
-value that can hold a password is not shown again.
+A value is taken literally: it cannot refer to another variable. Spaces around it are ignored, and an empty value counts
+as not set. All values are checked here, at the start, not at the first request. A value that can contain a password is
+not repeated in a message.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ENCODED = " (what is special in a user, a password or a path is written as in %2
 PORTS = {"http": 80, "https": 443}
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
-# What a browser takes for an IPv4 address, in whatever form.
+# What a browser reads as an IPv4 address, in any notation.
 _NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)")
 _HALF_ENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
@@ -54,7 +54,7 @@ PROCESS_CACHES = {"locmemcache://": "locmem.LocMemCache", "dummycache://": "dumm
 def text(name: str, default: str = "") -> str:
     """One line of text."""
     value = os.environ.get(name, "").strip()
-    if not value.isprintable():  # neither a line break nor bytes that are no UTF-8
+    if not value.isprintable():  # neither a line break nor bytes that are not UTF-8
         raise ImproperlyConfigured(f"{name} must be one line of printable text.")
     return value or default
 
@@ -71,7 +71,7 @@ def flag(name: str, *, default: bool) -> bool:
 
 
 def number(name: str, *, default: int, least: int, most: int = 10 * 366 * 24 * 3600) -> int:
-    """A whole number; without another limit not more than ten years have seconds, with which any clock can reckon."""
+    """A whole number; the default maximum is ten years in seconds, which no date arithmetic here overflows."""
     value = text(name, str(default))
     if not re.fullmatch("[0-9]{1,12}", value) or not least <= int(value) <= most:
         raise ImproperlyConfigured(f"{name} must be a whole number from {least} to {most}, not {_shown(value)}.")
@@ -79,7 +79,7 @@ def number(name: str, *, default: int, least: int, most: int = 10 * 366 * 24 * 3
 
 
 def choice(name: str, *, default: str, choices: Collection[str]) -> str:
-    """One of these words; small letters will do."""
+    """One of these words; the case does not matter."""
     value = text(name, default).upper()
     if value not in choices:
         raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}, not {_shown(value)}.")
@@ -98,7 +98,7 @@ def host(name: str, default: str) -> str:
 
 
 def hosts(name: str, default: list[str]) -> list[str]:
-    """Host names, as Django's ALLOWED_HOSTS wants them: IPv6 in brackets, `.name` with all names below it, or `*`."""
+    """Host names in the form of Django's ALLOWED_HOSTS: IPv6 in brackets, `.name` with all names below it, or `*`."""
     value = text(name)
     if not value:
         return default
@@ -112,7 +112,7 @@ def hosts(name: str, default: list[str]) -> list[str]:
 
 
 def origin(name: str, default: str) -> str:
-    """An origin, to the letter as browsers write it: others compare it with theirs as text."""
+    """An origin exactly as browsers write it, because it is compared as text."""
     value = text(name, default)
     right = "https://keys.example.com"
     try:
@@ -135,7 +135,7 @@ def origin_of(scheme: str, host: str, port: int | None) -> str:
 
 
 def in_address(host: str) -> str:
-    """The host as it stands in an address."""
+    """The host as it is written in a URL."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -167,8 +167,8 @@ def _is_domain(value: str) -> bool:
 def database(name: str, default: Path, *, base: Path) -> Settings:
     """Django's settings for this database: PostgreSQL, or a SQLite file. A relative path begins at `base`.
 
-    PostgreSQL's addresses are read by its own library, as psql, pg_dump and the like read them. The default is a path
-    and never an address: what is in the name of a folder must not be read as part of one.
+    PostgreSQL's URLs are parsed by its own library, as in psql and pg_dump. The default is a path and never a URL:
+    special characters in the name of a folder must not be parsed as parts of a URL.
     """
     value = text(name)
     if not value:
@@ -196,7 +196,7 @@ def _may_be_sqlite(path: Path) -> bool:
     """Whether there is no such file yet, or an empty one, or one that SQLite made."""
     if not path.exists():
         return True
-    with path.open("rb") as file:  # before SQLite has it open: closing it later would end SQLite's locks
+    with path.open("rb") as file:  # before SQLite opens it: closing this handle later would release SQLite's locks
         return file.read(16) in (b"", b"SQLite format 3\0")
 
 
@@ -210,7 +210,7 @@ def _postgresql(address: str) -> Settings:
         raise ValueError from error
     named = {name: options.pop(key, "") for name, key in _POSTGRESQL.items()}
     ports = [port for port in named["PORT"].split(",") if port]
-    # An @ or a / of a password that is not encoded ends up in these.
+    # If an @ or a / of a password is not encoded, parts of the password end up in these.
     if "@" in named["HOST"] or re.search("[@/#]", named["NAME"]) or not all(map(_is_port, ports)):
         raise ValueError
     if not (named["NAME"] or "service" in options):
@@ -233,7 +233,7 @@ def cache(name: str) -> Settings:
         return {"BACKEND": f"{backends}.db.DatabaseCache", "LOCATION": table}
     if not _is_redis(value):
         raise ImproperlyConfigured(f"{name} must be {CACHE}{ENCODED}.")
-    # In a list: Django would take a comma or semicolon, of a password say, for the end of one address.
+    # In a list: Django would split a string at a comma or semicolon, which a password can contain.
     return {"BACKEND": f"{backends}.redis.RedisCache", "LOCATION": [value]}
 
 
@@ -244,7 +244,7 @@ def _is_redis(address: str) -> bool:
         parts = _service(address)
         if parts.scheme not in ("redis", "rediss") or not re.fullmatch("/?|/[0-9]{1,5}", parts.path):
             return False
-        # Makes the connection's object, which knows the options, but does not connect.
+        # Makes the connection object, which checks the options, but does not connect.
         redis.Redis.from_url(address).connection_pool.make_connection()
     except (ValueError, TypeError, redis.RedisError):
         return False
@@ -252,7 +252,7 @@ def _is_redis(address: str) -> bool:
 
 
 def email(name: str) -> Settings:
-    """Django's settings for sending mail by this server, or for writing mails down."""
+    """Django's settings for sending mail by this server, or for a site that sends none."""
     value = text(name, "consolemail://")
     scheme, separator, rest = value.partition("://")
     try:
@@ -270,7 +270,7 @@ def email(name: str) -> Settings:
 def _mail_server(address: str) -> Settings:
     parts = _service(address)
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    # Django signs in only if it has both, and SMTP's ways of doing so take ASCII.
+    # Django authenticates only if it has both, and SMTP authentication takes ASCII.
     if parts.path.strip("/") or parts.query or bool(user) != bool(password) or not (user + password).isascii():
         raise ValueError
     port = {"EMAIL_PORT": parts.port} if parts.port else {}
@@ -282,7 +282,7 @@ def _service(address: str) -> SplitResult:
     parts = urlsplit(address)
     if not parts.hostname or parts.port == 0 or "#" in address or _HALF_ENCODED.search(address):
         raise ValueError
-    # The host alone: a blank, or a comma between two, is none.
+    # Only one host: spaces, and commas between several, are refused.
     if not re.fullmatch(r"[a-z0-9_.:-]+", parts.hostname):
         raise ValueError
     return parts
@@ -318,7 +318,7 @@ def folder(name: str, default: Path, *, base: Path) -> Path:
 
 
 def sender(name: str, default: str) -> str:
-    """One address, with or without a name, as it stands in the From of a mail."""
+    """One address, with or without a name, as in the From header of a mail."""
     value = text(name, default)
     if not _is_mailbox(value):
         raise ImproperlyConfigured(
@@ -331,7 +331,7 @@ def sender(name: str, default: str) -> str:
 def _is_mailbox(value: str) -> bool:
     try:
         header = policy.default.header_factory("From", value)
-    except (IndexError, AttributeError, TypeError):  # the standard library's parser stumbles over some
+    except (IndexError, AttributeError, TypeError):  # raised by the standard library's parser for some values
         return False
     if header.defects or len(header.groups) != 1 or header.groups[0].display_name is not None:
         return False

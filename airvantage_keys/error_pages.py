@@ -1,6 +1,6 @@
 """Pages for errors that no view answers: rendered without request, session and database, any of which may be the cause.
 
-Django's own read the form that was sent, to offer a CSRF token, and so fail a second time where that was the error.
+Django's own pages read the submitted form, to make a CSRF token, and so fail again if the form was the error.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """503 while the database is away, read-only, locked or full; else 500. Called while the error is being handled."""
+    """503 while the database is down, read-only, locked or full; else 500. Called while the error is being handled."""
     if errors.is_unavailable(sys.exc_info()[1]):
         return _page(503, {"Retry-After": str(errors.RETRY_AFTER)})
     return _page(500)
 
 
 def refused(request: HttpRequest, status: int) -> HttpResponse:
-    """The answer to a request that did not come whole (see `exchange`)."""
+    """The answer to a request that did not arrive completely (see `exchange`)."""
     with _language_of(request):
         if status == 503:
             return _page(503, {"Retry-After": str(errors.RETRY_AFTER)}, template="busy.html")
@@ -39,7 +39,7 @@ def unknown_proxy(request: HttpRequest, missing: str) -> HttpResponse:
 
 
 def _language_of(request: HttpRequest) -> translation.override:
-    """For a page before the middleware that finds it out."""
+    """The language, for a page that is answered before LocaleMiddleware has set it."""
     return translation.override(translation.get_language_from_request(request))
 
 

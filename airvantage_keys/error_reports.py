@@ -1,7 +1,7 @@
-"""What a report of an error may show: Django's page with DEBUG on, and all else that its reporter makes (ASVS 16.5.1).
+"""What a report of an error may show: Django's page with DEBUG on, and all other error reports (ASVS 16.5.1).
 
 A variable of any frame can hold a secret or a password: in a form, a header, the environment of a request. So reports
-show which code failed, and no values. Django's own filter hides what is marked as sensitive, and with DEBUG on nothing.
+show which code failed, and no values. Django's own filter hides what is marked as sensitive, but not with DEBUG on.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Filter(SafeExceptionReporterFilter):
 
 
 class Reporter(ExceptionReporter):
-    """Credentials stand in addresses and in the words of an error, too: taken out of the report as a whole."""
+    """Credentials can also be in URLs and in the message of an exception: they are removed from the whole report."""
 
     def get_traceback_html(self) -> SafeString:
         return SafeString(logs.without_credentials(super().get_traceback_html()))

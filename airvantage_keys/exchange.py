@@ -1,7 +1,7 @@
 """One request and its answer: the whole request first, then the WSGI application, then the answer.
 
-The server speaks ASGI with this, in which the parts of a body are waited for; the application is called in WSGI's way,
-when all of it is there. So a sender who stalls holds a connection and a little memory, but never a thread.
+Between the server and this module it is ASGI, where the parts of a body are awaited; the application is called by WSGI,
+when the body is complete. So a stalled sender holds a connection and a little memory, but never a thread.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
-# A body has this many seconds, and one more for each SLOWEST bytes of it that have come: a photo from a telephone at
-# the edge of the network arrives, and what drips in does not stay.
+# A body has this many seconds, and one more for each SLOWEST bytes that have arrived: a photo over a slow mobile
+# network arrives, but nobody can hold a connection by sending a few bytes at a time.
 BODY_WITHIN = 20
 SLOWEST = 8 * 1024
-# Above this a body goes on in a file. What all bodies on their way may take in a process, in memory and files.
+# Above this a body is kept in a file. Then: the total size of all bodies of a process, in memory and files.
 IN_MEMORY = 64 * 1024
 HELD_AT_MOST = 256 * 1024 * 1024
-# So much is read of a body that is too long, and thrown away: who is still sending hears no answer.
+# How much of a too long body is read and discarded: a client that is still sending does not read the answer.
 READ_AT_MOST = 16 * 1024 * 1024
-# An answer up to here goes out in one piece. A longer one goes part by part, as fast as its reader takes it.
+# An answer up to this size is sent in one piece. A longer one is sent in parts, as fast as the client reads it.
 IN_ONE_PIECE = 1024 * 1024
 
-# Stands in `environ` where the request did not come whole: the status that says why.
+# The key in `environ` for a request that did not arrive completely: the status that says why.
 REFUSED = "airvantage_keys.refused"
 CUT_SHORT, TOO_SLOW, TOO_LONG, TOO_MANY = 400, 408, 413, 503
 
@@ -52,7 +52,7 @@ class Application(Protocol):
 
 
 class Channel(Protocol):
-    """The connection of one request, in ASGI's messages. What it gives back is a future, or nothing to wait for."""
+    """The connection of one request, in ASGI's messages. It returns a future, or something that is done already."""
 
     def receive(self) -> Any: ...
 
@@ -60,16 +60,16 @@ class Channel(Protocol):
 
 
 class Wait(Protocol):
-    """Has `then` called with the future when that is done, or was cancelled because the deadline is over."""
+    """Calls `then` with the future when it is done, or was cancelled because the deadline has passed."""
 
     def __call__(self, future: Any, then: Callable[[Any], None], deadline: float | None = None) -> None: ...
 
 
 class Exchange:
-    """A request on its way through. Each step goes as far as it can, and what it has to wait for calls the next one.
+    """A request in progress. Each step runs until it has to wait for a future, whose callback runs the next step.
 
-    `done` gets the status in the end, or `failed` what went wrong: that must be ours, for whoever calls a step after
-    a wait does not look at exceptions.
+    At the end `done` gets the status, or `failed` the exception: it has to be reported so, because the caller
+    of a callback ignores exceptions.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Exchange:
 
     def _begin(self) -> None:
         self._environ = environ_of(self._scope)
-        # No other method's body is read: nothing here has use for the body of a GET, and nobody waits for it.
+        # Only the body of a POST is read: nothing here uses the body of another method.
         if self._environ["REQUEST_METHOD"] != "POST":
             self._answer()
             return
@@ -190,7 +190,7 @@ class Exchange:
         self._status = int(line[:3])
         encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         if REFUSED in self._environ:
-            encoded.append((b"connection", b"close"))  # what is left of the request is not read
+            encoded.append((b"connection", b"close"))  # the rest of the request is not read
         self._channel.send({"type": "http.response.start", "status": self._status, "headers": encoded})
         if rest is None or self._environ["REQUEST_METHOD"] == "HEAD":
             self._channel.send({"type": "http.response.body", "body": first})
@@ -209,7 +209,7 @@ class Exchange:
             sending = self._channel.send({"type": "http.response.body", "body": part, "more_body": True})
             if self._reader_has_gone():
                 break
-            if hasattr(sending, "add_done_callback"):  # enough is under way; else it was taken at once
+            if hasattr(sending, "add_done_callback"):  # a future: the buffer is full; else it was accepted at once
                 self._go_on(sending, self._stream)
                 return
         self._channel.send({"type": "http.response.body", "body": b""})
@@ -219,7 +219,7 @@ class Exchange:
         if hasattr(self._news, "done"):
             if not self._news.done():
                 return False
-            if self._news.result()["type"] == "http.request":  # no more than the end of what was asked
+            if self._news.result()["type"] == "http.request":  # only the end of the request
                 self._news = self._channel.receive()
                 return False
         return True
@@ -239,11 +239,11 @@ class Exchange:
             close()
 
 
-# --- What is made of each ---------------------------------------------------------------------------------
+# --- Conversion ------------------------------------------------------------------------------------------
 
 
 def environ_of(scope: dict[str, Any]) -> dict[str, Any]:
-    """The WSGI environment of a request, as yet without its body."""
+    """The WSGI environment of a request, without its body."""
     path: bytes = scope["raw_path"]
     environ = _COMMON.copy()
     environ["REQUEST_METHOD"] = scope["method"]
@@ -266,9 +266,9 @@ def environ_of(scope: dict[str, Any]) -> dict[str, Any]:
 
 @lru_cache(maxsize=512)
 def _variable(header: bytes) -> str:
-    """What WSGI calls a header; nothing for one that is not handed on.
+    """What WSGI calls a header; nothing for one that is not passed on.
 
-    WSGI would take `X_Forwarded_For` for X-Forwarded-For, so that a client could write what only a proxy may.
+    In WSGI, `X_Forwarded_For` and X-Forwarded-For have the same name: a client could set what only a proxy may.
     """
     if b"_" in header:
         return ""
@@ -288,7 +288,7 @@ def _announced(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
 
 
 def _first_piece(answered: Iterable[bytes]) -> tuple[bytes, Iterator[bytes] | None]:
-    """The whole answer, and None; or its beginning and the rest where it is long."""
+    """The whole answer, and None; or its beginning and the rest, if it is long."""
     parts, size, rest = [], 0, iter(answered)
     for part in rest:
         parts.append(part)
@@ -299,7 +299,7 @@ def _first_piece(answered: Iterable[bytes]) -> tuple[bytes, Iterator[bytes] | No
 
 
 class _Held:
-    """How much the bodies on their way take, all together."""
+    """The total size of all bodies that are being received."""
 
     def __init__(self) -> None:
         self._bytes = 0

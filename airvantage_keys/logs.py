@@ -1,11 +1,11 @@
-"""What is written to the log: lines that nothing which a request carries can begin, and no credential.
+"""What is written to the log: no data of a request can begin a line, and there is no credential.
 
-The rules, which hold for every logger, the server's own included, and for mails that are written down instead of sent:
+The rules, which hold for every logger, the server's own included, and for mails that are logged instead of sent:
 
-- A line that begins at its left edge was begun by us: time, level, logger, message. What a message is made of stays
+- A line that is not indented was begun by us: time, level, logger, message. What a message is made of stays
   in that line, whatever characters it has; tracebacks and mails, which have many, are indented (CWE-117, ASVS 16.4.1).
 - A secret, an access token and a link that is a credential by itself are hidden (ASVS 16.2.5). Of a link, that is
-  everything behind the part of its path that says what it is for, up to the end of the text that it stands in.
+  everything after the part of its path that says what it is for, up to the end of the text that contains it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ HIDDEN = "[hidden]"
 # 4096 reaches a pipe in one piece (POSIX, PIPE_BUF): nothing of another process can come between two parts of it.
 VALUE_AT_MOST, LINE_AT_MOST = 500, 3500
 
-_SLASH = "(?:/|%(?:25)*2f)"  # as in an address within an address
-# The addresses of which the rest is a credential; `tests/test_logs.py` compares them with the URLconf.
+_SLASH = "(?:/|%(?:25)*2f)"  # also encoded, as in a URL within a URL
+# The paths after which the rest is a credential; `tests/test_logs.py` compares them with the URLconf.
 _LINK = f"({_SLASH}password{_SLASH}+reset{_SLASH}+key|{_SLASH}email{_SLASH}+confirm)"
 _link_and_all_behind = re.compile(f"{_LINK}.+", re.IGNORECASE | re.DOTALL)
 _link_up_to_a_blank = re.compile(rf"{_LINK}\S+", re.IGNORECASE)
@@ -41,7 +41,7 @@ def without_credentials(text: str) -> str:
 
 
 class LineFormatter(logging.Formatter):
-    """The form of the log, by the rules above."""
+    """Formats log lines by the rules above."""
 
     def format(self, record: logging.LogRecord) -> str:
         message, more = _message(record), []
@@ -57,7 +57,7 @@ class LineFormatter(logging.Formatter):
 
 
 class MailToLog(console.EmailBackend):
-    """Mails where none can be sent: to stderr, as the rest of the log, for stdout is for what commands print.
+    """Mails where none can be sent: to stderr, as the rest of the log, because stdout is for the output of commands.
 
     Nothing is hidden in them: their links are for whoever reads this log instead of a mailbox.
     """
@@ -71,7 +71,7 @@ class MailToLog(console.EmailBackend):
 
 
 def _message(record: logging.LogRecord) -> str:
-    """The message, each value in it by itself first: what one hides or cuts off leaves the others as they are."""
+    """The message, with each value treated separately: hiding or cutting one does not affect the others."""
     text, values = str(record.msg), record.args
     if not values:
         return text

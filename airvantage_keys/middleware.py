@@ -1,4 +1,4 @@
-"""Our own middlewares for pages: proxies, what may be kept, preferences, cross-site forms, NUL. See also `api_way`."""
+"""Our own middlewares for pages: proxies, caching, preferences, cross-site forms, NUL. See also `api_way`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 READING = ("GET", "HEAD", "OPTIONS")
 
 
-def proxies_told(get_response: GetResponse) -> GetResponse:
-    """Say what is missing where https ends at a proxy that we do not know: a redirect would come back here for ever."""
+def explain_unknown_proxy(get_response: GetResponse) -> GetResponse:
+    """Say what is missing where https ends at a proxy that is not configured: a redirect would loop."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         proxies.settle_scheme(request.META)
@@ -36,11 +36,11 @@ def proxies_told(get_response: GetResponse) -> GetResponse:
     return middleware
 
 
-def kept_by_nobody(get_response: GetResponse) -> GetResponse:
-    """Forbid storing what is answered, errors and redirects included (ASVS 14.3.2).
+def no_store(get_response: GetResponse) -> GetResponse:
+    """Forbid to store any answer, errors and redirects included (ASVS 14.3.2).
 
-    Pages name their user, carry CSRF tokens, or have links as addresses that are good for one person. Only what calls
-    itself public is left as it is: the static files. The API says by itself what may be kept (see `api_way.answer`).
+    Pages name their user, contain CSRF tokens, or have URLs that are credentials of one person. Only answers that are
+    marked public are left as they are: the static files. The API sets its own headers (see `api_way.answer`).
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
@@ -53,11 +53,11 @@ def kept_by_nobody(get_response: GetResponse) -> GetResponse:
 
 
 def user_preferences(get_response: GetResponse) -> GetResponse:
-    """Speak the language that the user chose, and tell the time in their zone.
+    """Use the language and the time zone that the user chose.
 
-    In the admin site all times are in UTC, and it says so: there the times of many people are compared.
+    In the admin site all times are in UTC, and it says so, because staff compare times of many people there.
     """
-    from profiles.account import details  # which needs the models
+    from profiles.account import details  # not at the top: it needs the models
 
     def middleware(request: HttpRequest) -> HttpResponse:
         user = request.user
@@ -74,7 +74,7 @@ def user_preferences(get_response: GetResponse) -> GetResponse:
 
 
 def same_site_only(get_response: GetResponse) -> GetResponse:
-    """Refuse what another site's page sends, as the browser itself says (ASVS 3.5.1); the token is a second lock."""
+    """Refuse forms of other sites by the browser's own headers (ASVS 3.5.1), in addition to the CSRF token."""
 
     refused = get_callable(settings.CSRF_FAILURE_VIEW)
 
@@ -88,9 +88,9 @@ def same_site_only(get_response: GetResponse) -> GetResponse:
 
 
 def no_nul(get_response: GetResponse) -> GetResponse:
-    """Refuse an address with a NUL, which PostgreSQL takes for no text, before anything looks for it.
+    """Refuse a URL with a NUL, which PostgreSQL does not accept in text, before it is used in a query.
 
-    No person types one. In a form, each field refuses it by itself, so that what else was filled in is not lost.
+    No person types one. In a form, the field itself refuses it, so that the other fields keep what was typed.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:

@@ -1,12 +1,12 @@
-"""The production server: granian, in which a request takes a thread only when the whole of it is there.
+"""The production server: granian, in which a request takes a thread only when it has arrived completely.
 
     python -m airvantage_keys.server --host 127.0.0.1 --port 8000
 
-Granian runs a WSGI application in a few threads and has it wait there for the body of a request, for ever: as many
-stalled senders as there are threads stop the site. Its asynchronous interfaces do not, but with an event loop between
-granian's threads and ours a token costs a third more. So these workers are granian's for ASGI, and what they bring is
-dealt with right in the threads that bring it: a thread takes what has come, says what to wait for, and is free again.
-A request on its way is an `Exchange`. What else was tried, and what it cost, is in docs/architecture.md.
+Granian runs a WSGI application in a few threads and each waits for the body of its request without a time limit: as
+many stalled senders as there are threads stop the site. Its asynchronous interfaces do not, but with an event loop
+between granian's threads and ours a token costs a third more. So these workers are granian's for ASGI, and their events
+are handled in granian's own threads: a thread takes what has arrived, registers what to wait for, and is free again. A
+request in progress is an `Exchange`. What else was tried, and what it cost, is in docs/architecture.md.
 
 The command is granian's, with all its options and `GRANIAN_...` variables; only the defaults are ours.
 """
@@ -33,13 +33,13 @@ from granian.server.mp import MPServer, WorkerProcess
 
 from .exchange import Application, Exchange
 
-# What the workers below are made for. In HTTP/2 one connection brings hundreds of requests and has no limits in time;
-# proxies do not speak it to us.
+# What the workers below are written for. In HTTP/2 one connection carries hundreds of requests and has no time-outs;
+# proxies do not use it towards us.
 COMMAND = ("airvantage_keys.wsgi:application", "--interface", "wsgi", "--no-ws", "--http", "1")
 DEFAULTS = {
-    # A request waits for the database most of its time, so a few threads; not many, for each keeps a connection.
+    # A request waits for the database most of its time, so a few threads; not many, because each keeps a connection.
     "BLOCKING_THREADS": 4,
-    # Milliseconds for the head of a request, which is also how long a connection is kept on which nothing is asked.
+    # Milliseconds for the head of a request, which is also how long an idle connection is kept.
     "HTTP1_HEADER_READ_TIMEOUT": 10_000,
     "HTTP1_BUFFER_SIZE": 64 * 1024,
     "RESPAWN_FAILED_WORKERS": "true",
@@ -47,7 +47,7 @@ DEFAULTS = {
     # Seconds for requests under way when the server is stopped.
     "WORKERS_KILL_TIMEOUT": 30,
 }
-# Open connections of a process. Most of them wait, which costs little; each is a file to the system.
+# Open connections of a process. Most of them wait, which costs little; each is an open file of the system.
 CONNECTIONS = 4096
 # Seconds in which a reader must take some of what is sent; then the system closes the connection.
 READ_WITHIN = 60
@@ -56,9 +56,9 @@ STOP_WITHIN = 5
 
 
 class Deadlines:
-    """Has futures awaited: `then` gets the future when it is done, or when it was cancelled because its time is over.
+    """Waits for futures: calls `then` with the future when it is done, or cancelled because its deadline has passed.
 
-    What has a deadline is looked through once a second. Nothing is: a reader who is slow is the system's business.
+    Deadlines are checked once a second. Waits without a deadline are not: the system closes slow readers.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,8 @@ class Deadlines:
         self._deadlines[future] = deadline
         future.add_done_callback(partial(self._done, then))
 
-    def hurry(self) -> None:
+    def shorten(self) -> None:
+        """The server stops: no deadline is later than STOP_WITHIN from now."""
         self._latest = time.monotonic() + STOP_WITHIN
 
     def _done(self, then: Callable[[Any], None], future: Any) -> None:
@@ -94,7 +95,7 @@ class Deadlines:
 
 
 class _Loop:
-    """What granian asks of an event loop: to say that something awaited is there. Said here and now."""
+    """What granian needs of an event loop: callbacks when a future is done. They run at once, in the same thread."""
 
     @staticmethod
     def call_soon(callback: Callable[..., None], *arguments: object, context: object = None) -> None:
@@ -104,7 +105,7 @@ class _Loop:
 
 
 class Runner:
-    """Begins each request in the thread that brings it. What it waits for goes on in the thread that brings that."""
+    """Begins each request in the thread that received it; it continues in the thread that completes what it awaits."""
 
     def __init__(self, application: Application, access_log_format: str | None) -> None:
         self._application = application
@@ -117,14 +118,14 @@ class Runner:
         Exchange(self._application, scope, watcher.proto, self.deadlines.wait, done=done, failed=watcher.err).begin()
 
     def _answered(self, scope: dict[str, Any], begun: float, clock: float, status: int) -> None:
-        # The path as it was sent, in which an encoded line break stays one.
+        # The path as it was sent, in which a line break is still encoded.
         self._log(begun, clock, {**scope, "path": scope["raw_path"].decode("latin-1")}, status)
 
 
 def start(*arguments: Any) -> None:
     """A worker process, from its start."""
-    # As long as the application is loaded, there is nothing that a signal would have to wait for. Until now it would
-    # have reached the handler that came over from the parent, and so nobody.
+    # While the application is being loaded, a signal may end the process at once. Without this it would only reach the
+    # handler inherited from the parent, which does nothing here.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Ctrl-C reaches all processes, and right after it comes the SIGTERM by which the parent stops its workers.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
@@ -155,13 +156,13 @@ def work(  # noqa: PLR0917 - granian's own order, all of it
     _scope_options: Any,
     metrics: Any,
 ) -> None:
-    """A worker process that has its application, to its end."""
+    """A worker process, from its loaded application to its end."""
     runner, shutdown, ended = Runner(application, access_log_format), WorkerSignal(), threading.Event()
     shutdown.add_cb(ended.set)
 
     told: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: told.append(number))
-    # Its type information is older than what it takes.
+    # Its type stubs are out of date.
     make_worker: Any = ASGIWorker
     worker = make_worker(
         worker_id,
@@ -186,19 +187,19 @@ def work(  # noqa: PLR0917 - granian's own order, all of it
     serve = getattr(worker, WORKERS_METHODS[runtime_mode][(sock[0] or sock[1]).is_uds()])
     serve(scheduler, _Loop, shutdown)
     _close_on_stalled_readers()
-    # Told to granian from here, once, and not from the handler: a word that comes before it listens is lost, and it
-    # would wait for ever to be rid of a second one.
+    # Granian is told from here, once, and not from the signal handler: a message before it listens is lost, and it
+    # would block for ever on a second one.
     while not told and not ended.is_set():
         time.sleep(0.2)
-    runner.deadlines.hurry()
+    runner.deadlines.shorten()
     shutdown.set()
     ended.wait()
 
 
 def _close_on_stalled_readers() -> None:
-    """Have the system close connections whose reader takes nothing: each takes this over from where we listen.
+    """Have the system close connections whose reader takes nothing: they inherit this option of the listening socket.
 
-    They hold no thread, but the answer and a place among CONNECTIONS.
+    Such connections hold no thread, but the answer and one of the CONNECTIONS.
     """
     for entry in Path("/proc/self/fd").iterdir():
         try:
@@ -212,7 +213,7 @@ def _close_on_stalled_readers() -> None:
 
 
 class Server(MPServer):
-    """Granian's, which starts, watches and stops the workers."""
+    """Granian's server, which starts, watches and stops the workers."""
 
     _spawn_wsgi_worker = staticmethod(start)
 
@@ -227,10 +228,10 @@ def _connections() -> int:
 
 
 def main() -> None:
-    # granian counts connections by this, and takes no more until some are closed.
+    # granian limits connections by this, and accepts no more until some are closed.
     for name, value in {**DEFAULTS, "BACKPRESSURE": _connections()}.items():
         os.environ.setdefault(f"GRANIAN_{name}", str(value))
-    cli.Server = Server  # type: ignore[attr-defined]  # where its command line looks for it
+    cli.Server = Server  # type: ignore[attr-defined]  # its command line takes it from here
     sys.argv[1:1] = COMMAND
     cli.entrypoint()
 

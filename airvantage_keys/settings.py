@@ -16,7 +16,7 @@ from . import environment as env
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
-# --- Where we are -----------------------------------------------------------------------------------------
+# --- The site ---------------------------------------------------------------------------------------------
 
 DEBUG = env.flag("DEBUG", default=False)
 SECRET_KEY = env.text("SECRET_KEY", "debug-only-not-a-secret" if DEBUG else "")
@@ -27,7 +27,7 @@ if not SECRET_KEY:
 HOST = env.host("HOST", "127.0.0.1")
 PORT = env.number("PORT", default=8000, least=1, most=65535)
 WEB_CONCURRENCY = env.number("WEB_CONCURRENCY", default=2, least=1, most=1000)
-# The public origin: the OAuth issuer, every absolute link, and what decides on secure cookies and HSTS.
+# The public origin: the OAuth issuer, every absolute link, and the reason for secure cookies and HSTS.
 BASE_URL = env.origin("BASE_URL", env.origin_of("http", HOST, PORT))
 _base = urlsplit(BASE_URL)
 _base_host = str(_base.hostname)
@@ -58,10 +58,10 @@ ROOT_URLCONF = "airvantage_keys.urls"
 WSGI_APPLICATION = "airvantage_keys.wsgi.application"
 APPEND_SLASH = True
 
-# --- What we are made of ----------------------------------------------------------------------------------
+# --- Apps and middleware ----------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    # First, so that profiles.admin can take its admin pages away again.
+    # First, so that profiles.admin can unregister its admin pages.
     "oauth2_provider",
     "profiles",
     "django.contrib.admin",
@@ -79,7 +79,7 @@ INSTALLED_APPS = [
     "django_htmx",
 ]
 
-# These add headers, to every answer on both ways through the server: see `api_way`.
+# These add headers, to every answer, of pages and of the API: see `api_way`.
 HEADERS_MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -87,9 +87,9 @@ HEADERS_MIDDLEWARE = [
 ]
 MIDDLEWARE = [
     # First, so that the answers of all others pass here.
-    "airvantage_keys.middleware.kept_by_nobody",
-    # Before the redirect to https, which could go round in a circle.
-    "airvantage_keys.middleware.proxies_told",
+    "airvantage_keys.middleware.no_store",
+    # Before the redirect to https, which could loop.
+    "airvantage_keys.middleware.explain_unknown_proxy",
     *HEADERS_MIDDLEWARE,
     # Everything under /api and /.well-known is answered here: no session, cookie, CSRF, message or htmx.
     "airvantage_keys.api_way.api_without_session",
@@ -103,7 +103,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "airvantage_keys.middleware.user_preferences",
     "django.contrib.messages.middleware.MessageMiddleware",
-    # After what the pages of the refusals need.
+    # After the middleware that its error pages need.
     "airvantage_keys.middleware.no_nul",
     "airvantage_keys.middleware.same_site_only",
     "django_htmx.middleware.HtmxMiddleware",
@@ -139,7 +139,7 @@ _database["CONN_HEALTH_CHECKS"] = True
 if _database["ENGINE"] == "django.db.backends.sqlite3":
     _database.setdefault("OPTIONS", {}).update(
         # Take the write lock at BEGIN: a transaction that reads first and writes later can otherwise fail
-        # with "database is locked" however long it is ready to wait.
+        # with "database is locked", whatever its time-out.
         transaction_mode="IMMEDIATE",
         timeout=20,
         # FULL, not NORMAL: a revocation that was answered must survive a power cut.
@@ -148,16 +148,16 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
 
 elif _database["ENGINE"] == "django.db.backends.postgresql":
     if TRANSACTION_POOLING:
-        # The next statement may find itself in another connection, which knows nothing of what this one has prepared.
+        # The next statement may run in another connection, where this prepared statement does not exist.
         _database.setdefault("OPTIONS", {}).update(prepare_threshold=None)
         _database["DISABLE_SERVER_SIDE_CURSORS"] = True
     else:
-        # Statements that come again are planned once a connection: the token path's cost the database a third then.
+        # Repeated statements are planned once a connection: those of the token endpoint then cost the database a third.
         _database.setdefault("OPTIONS", {}).update(server_side_binding=True, prepare_threshold=5)
 
 # Shared by all server processes, so that limits hold across them: the database, or Redis.
 CACHES = {"default": env.cache("CACHE_URL")}
-# Many, so that what limits signing in is not thrown out before its time is over (`profiles.limits` counts elsewhere).
+# Many, so that what limits signing in is not evicted before it expires (`profiles.limits` counts elsewhere).
 CACHES["default"]["OPTIONS"] = {"MAX_ENTRIES": 50_000} if "Redis" not in CACHES["default"]["BACKEND"] else {}
 
 # --- Signing in -------------------------------------------------------------------------------------------
@@ -196,8 +196,8 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = _base.scheme
 ACCOUNT_SESSION_REMEMBER = False
-# Everything of an account is changed only by someone who proved their password this recently (seconds). With very few
-# there is no time to fill in the form that comes after the proof; the dialogs of the key take the password themselves.
+# To change anything of an account, the password must have been given at most this many seconds ago. A very small value
+# leaves no time to fill in the form after that; the dialogs of the key have a password field of their own.
 ACCOUNT_REAUTHENTICATION_TIMEOUT = env.number("REAUTHENTICATION_TIMEOUT", default=15 * 60, least=0)
 
 # A code by e-mail at sign-in: eight digits, three attempts at each, sent again twice at most.
@@ -221,22 +221,22 @@ RATE_LIMITS = env.flag("RATE_LIMITS", default=True)
 # Failed client authentications in a minute, after which further failures are answered with 429.
 CLIENT_FAILURES_PER_MINUTE = env.number("CLIENT_FAILURES_PER_MINUTE", default=20, least=1)
 ADDRESS_FAILURES_PER_MINUTE = env.number("ADDRESS_FAILURES_PER_MINUTE", default=60, least=1)
-# Guesses at passwords and codes are limited by `profiles.limits.attempts`; by allauth's, others keep the owner out.
+# Guesses at passwords and codes are limited by `profiles.limits.attempts`; allauth's let others lock an owner out.
 ACCOUNT_RATE_LIMITS = (
     {
         **dict.fromkeys(
             ("login", "login_failed", "reauthenticate", "request_login_code", "reset_password_from_key"), ""
         ),
-        "change_password": "",  # it takes a password given a short time ago
+        "change_password": "",  # it requires a password given a short time ago
         "change_email": "10/h/user",
     }
     if RATE_LIMITS
     else False
 )
-MFA_RATE_LIMITS = {"webauthn_login": ""}  # nobody guesses a signature
+MFA_RATE_LIMITS = {"webauthn_login": ""}  # a signature cannot be guessed
 
 SESSION_ENGINE = "profiles.account.session_store"
-# A session ends when it was not used for the first time, and after the second however much it was used (seconds).
+# Seconds: a session ends when it was not used for the first, and always after the second.
 SESSION_COOKIE_AGE = env.number("SESSION_COOKIE_AGE", default=12 * 60 * 60, least=60)
 SESSION_LIFETIME = env.number("SESSION_LIFETIME", default=24 * 60 * 60, least=60)
 SESSION_COOKIE_HTTPONLY = True
@@ -244,7 +244,7 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "session"
 CSRF_COOKIE_NAME = "__Host-csrf" if HTTPS else "csrf"
-# By which limits on guessing tell a browser that has signed in before; see `profiles.limits.known_browsers`.
+# The cookie by which a browser that has signed in before is recognised; see `profiles.limits.known_browsers`.
 KNOWN_BROWSER_COOKIE_NAME = "__Host-known" if HTTPS else "known"
 CSRF_COOKIE_HTTPONLY = True
 CSRF_FAILURE_VIEW = "profiles.pages.base.csrf_failure"
@@ -272,8 +272,8 @@ OAUTH2_PROVIDER = {
     "COMPLIANT_BCP_RFC9700_REDIRECT_URI_MATCHING": True,
     "COMPLIANT_BCP_RFC9700_PKCE_REQUIRED": True,
 }
-# The toolkit wants access and refresh tokens swapped together, because they point at each other. Ours has no
-# pointer to a refresh token (the client-credentials grant has none), so there is no circle to break.
+# The toolkit wants the models of access and refresh tokens swapped together, because they refer to each other. Ours
+# does not refer to a refresh token (the client-credentials grant has none), so there is no circular reference.
 SILENCED_SYSTEM_CHECKS = ["oauth2_provider.W011"]
 
 # --- Pages ------------------------------------------------------------------------------------------------
@@ -281,7 +281,7 @@ SILENCED_SYSTEM_CHECKS = ["oauth2_provider.W011"]
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = BASE_DIR / "var" / "static"
-# What users upload: their pictures. The server never gives these out by a path (see profiles.account.pictures).
+# What users upload: their pictures. The server never serves these by their path (see profiles.account.pictures).
 MEDIA_ROOT = env.folder("MEDIA_ROOT", BASE_DIR / "var" / "media", base=BASE_DIR)
 # Bytes of a form. A picture's has more on its own page (`wsgi.Application.body_at_most`).
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
@@ -303,11 +303,11 @@ USE_I18N = True
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-# --- What a visitor's browser is told ---------------------------------------------------------------------
+# --- Headers and cookies ----------------------------------------------------------------------------------
 
 SECURE_SSL_REDIRECT = HTTPS
-SECURE_SSL_HOST = _base.netloc  # with its port, and not that of http, which was asked
-# For people only: a program that sent its credentials in clear is refused (`api_way.answer`).
+SECURE_SSL_HOST = _base.netloc  # with the port of https, not that of the http request
+# For people only: a program that sent its credentials over http is refused (`api_way.answer`).
 SECURE_REDIRECT_EXEMPT = [r"^api/", r"^\.well-known/", r"^livez$", r"^readyz$"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
@@ -328,7 +328,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": "airvantage_keys.logs.LineFormatter"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    # Those that come with handlers, and so with forms, of their own: Django's, those of its server and of ours.
+    # Loggers that bring handlers, and so formats, of their own: Django's, those of its server and of ours.
     "loggers": {
         name: {"handlers": [], "propagate": True} for name in ("django", "django.server", "_granian", "granian.access")
     },
@@ -339,10 +339,10 @@ DEFAULT_EXCEPTION_REPORTER = "airvantage_keys.error_reports.Reporter"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "airvantage_keys.error_reports.Filter"
 
 # --- What is refused ----------------------------------------------------------------------------------------
-# Each value may be right by itself, but not where the site is: refused here, so that neither the server nor any command
-# runs with it. `SECRET_KEY=short` does for plain http, which is for loopback; https is taken for production.
+# Values that are valid alone, but wrong for this BASE_URL or number of hosts: refused here, so that neither the server
+# nor any command runs with them. A short SECRET_KEY is allowed for plain http (loopback); https means production.
 
-# How many machines serve this site. Nothing here can find that out, so whoever adds the second one has to say it.
+# How many machines serve this site. The site cannot detect it, so whoever adds a second one must set it.
 SERVER_HOSTS = env.number("SERVER_HOSTS", default=1, least=1)
 
 
@@ -358,7 +358,7 @@ if DEBUG and (HTTPS or not all(map(_is_loopback, [_base_host, HOST, *ALLOWED_HOS
         "DEBUG must be off where others can reach the site, which BASE_URL, HOST or ALLOWED_HOSTS allow: its error "
         "pages show data and settings."
     )
-# Repetition shortens when it is compressed; fifty random digits are still above this.
+# Compression detects repetition; fifty random digits are still longer than this.
 if HTTPS and (len(SECRET_KEY) < 50 or len(zlib.compress(SECRET_KEY.encode(), 9)) < 36):
     raise ImproperlyConfigured(
         "SECRET_KEY must be 50 random characters or more when BASE_URL is https: it signs sessions and the links that "

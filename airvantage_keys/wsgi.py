@@ -1,4 +1,4 @@
-"""What the server runs: Django's WSGI application, with one guard of ours and another way for the API (`api_way`)."""
+"""What the server runs: Django's WSGI application, with a stricter request and a way of its own for the API."""
 
 import os
 import sys
@@ -22,10 +22,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "airvantage_keys.settings")
 
 
 class Request(WSGIRequest):
-    """Django's request, but whatever Content-Type says, there is a request that can be answered.
+    """Django's request, but one that can be answered whatever its Content-Type is.
 
     Django lets an error in that header pass before any middleware can catch it (`charset*=x''y`), and decodes the
-    address by the codec it names, be it `base64`. Here all is UTF-8, and a header that cannot be read is none.
+    URL by the codec it names, even `base64`. Here all is UTF-8, and a header that cannot be parsed is ignored.
     """
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
@@ -40,7 +40,7 @@ class Application(WSGIHandler):
 
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: FBT001, FBT002 - Django's own signature
         super().load_middleware(is_async)
-        # A file that is too large is told so by the page itself; it keeps no more of it than a picture may have.
+        # The page itself says that a file is too large; it keeps no more of it than a picture may have.
         self._body_at_most = {reverse("picture-edit"): READ_AT_MOST}
 
     def body_at_most(self, path: str) -> int:
@@ -61,7 +61,7 @@ class Application(WSGIHandler):
 
 
 def _refusal(request: Request, status: int) -> HttpResponse:
-    """The answer where `exchange` got no whole request."""
+    """The answer to a request that `exchange` did not receive completely."""
     path = request.path_info
     return errors.refused(path, status) if api_way.is_api(path) else error_pages.refused(request, status)
 
