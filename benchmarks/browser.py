@@ -86,6 +86,6 @@ def bytes_over_the_wire(url: str, cookie: str) -> tuple[int, int]:
 
 
 def _references(text: str, base: str) -> set[str]:
-    """All of it, also what a browser may not need (a font, another size of the icon)."""
+    """All references, also those that a browser may not load (a font, another size of the icon)."""
     found = {urljoin(base, first or second) for first, second in _REFERENCE.findall(text)}
     return {path.partition("#")[0] for path in found if path.startswith("/static/")}

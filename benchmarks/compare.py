@@ -41,7 +41,7 @@ CONNECTIONS = {
     "constant": 8,
 }
 SLOW_CONNECTIONS, SLOW_SECONDS = 2, 8.0
-WARM_UP = 2  # seconds; what is compiled while it runs needs them
+WARM_UP = 2  # seconds; just-in-time compilers need them
 TOKENS_TRIED = 5  # after each round
 
 
@@ -56,7 +56,7 @@ def sample(
     rows = server.count_tokens() if name == "token" else 0
     cpu, database = server.process.cpu(), cluster.cpu() if cluster else 0.0
     result = load(server.process.url, request, connections=connections, seconds=seconds)
-    time.sleep(0.05)  # for what was under way when the time was over
+    time.sleep(0.05)  # for requests in progress when the time was over
     cpu, database = server.process.cpu() - cpu, (cluster.cpu() if cluster else 0.0) - database
     if wrong := result.wrong(request):
         raise Failed(f"{server.name}: {name}: {wrong} of {result.answers} answers were wrong or missing")
@@ -86,7 +86,7 @@ def summary(name: str, samples: Sequence[Sample]) -> Row:
 def measure(
     servers: Sequence[Server], cluster: Cluster | None, *, rounds: int, seconds: float, warm_up: float = WARM_UP
 ) -> dict[str, list[Row]]:
-    """Request -> a row a server. Each round asks each server each request once, so that all see the same weather."""
+    """Request -> a row for each server. Each round measures each request on each server once: equal conditions."""
     samples: dict[tuple[str, str], list[Sample]] = {}
     for number in range(rounds + bool(warm_up)):
         for name in CONNECTIONS:
@@ -106,7 +106,7 @@ def measure(
 
 @contextmanager
 def running(kinds: Iterable[Kind], folder: Path, cluster: Cluster | None) -> Iterator[list[Server]]:
-    """The servers, started, and each found to answer rightly."""
+    """The servers, started, and each checked to answer correctly."""
     servers: list[Server] = []
     try:
         for kind in kinds:
@@ -167,7 +167,7 @@ def _cluster(database: str) -> Iterator[Cluster | None]:
 
 
 def smoke() -> None:
-    """Ours alone, on SQLite, for a moment: that all this still works."""
+    """Ours alone, on SQLite, for a moment: a check that the scripts still work."""
     seconds = {"token": 1, "bearer": 0.2, "wrong secret": 0.2}
     with temporary_folder() as folder, running([OURS_WITHOUT_PAGES], folder, None) as [ours]:
         rows = {name: [summary(ours.name, [sample(ours, None, name, seconds[name])])] for name in seconds}
@@ -198,7 +198,7 @@ def main() -> None:
 
 
 def run(command: Callable[[], None]) -> None:
-    """Run one of the three commands; whatever ends it, what it started ends, too."""
+    """Run one of the three commands. However it ends, the processes that it started end too."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     # What the caller's shell says to script/server must not change what is measured.
     for name in ("DJANGO_SETTINGS_MODULE", "DEBUG", "CACHE_URL", "LOG_LEVEL", "WEB_CONCURRENCY", "CONN_MAX_AGE"):

@@ -19,7 +19,7 @@ from . import report
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "airvantage_keys.settings")
 BATCH = 20_000
-# Keys and tokens whose secrets are known. Not so many that noting the use of each once a minute shows.
+# Keys and tokens whose secrets are known. Few enough that recording the use of each once a minute does not matter.
 SAMPLE = 200
 HEAVY = "user@demo.example"  # has a tenth of the tokens
 
@@ -50,7 +50,7 @@ def fill(keys: int, tokens: int, *, expired: bool) -> dict[str, Any]:
         every = max(1, keys // sample)
         for n in range(keys):
             number, own = divmod(n, every)
-            # In the order of the index, as far as that goes: otherwise the filling takes hours, and ends the same.
+            # Roughly in the order of the index: a random order takes hours, with the same result.
             client_id, stored = f"{n:08x}{secrets.token_hex(12)}", f"sha256_client_secret$${secrets.token_hex(32)}"
             if own == 0 and number < sample:
                 client_id, stored = known[number][0], credentials.stored_secret(known[number][1])

@@ -1,5 +1,5 @@
-"""Load on one address by wrk. A small loader of our own stands in where that is not installed, or for a moment's load
-only: slow, and so good for the smoke test alone."""
+"""Load on one address by wrk. Without wrk, or for very short loads, a small loader of our own is used: it is slow, so
+only for the smoke test."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Request:
 
     path: str
     body: str | None = None
-    authorization: str | tuple[str, ...] | None = None  # several: by turns
+    authorization: str | tuple[str, ...] | None = None  # several: used in turn
     cookie: str | None = None
     status: int = 200
 
@@ -64,7 +64,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Load:
-    """What came back. `refused` counts the answers of 400 and above, `lost` those that never came."""
+    """What came back. `refused` counts the answers of 400 and above, `lost` those that never arrived."""
 
     answers: int
     refused: int

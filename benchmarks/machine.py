@@ -39,7 +39,7 @@ def _stat() -> dict[int, tuple[int, int, int]]:
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():
             try:
-                # What stands in parentheses is the name, which may hold blanks.
+                # The name is in parentheses and may contain spaces.
                 fields = (folder / "stat").read_text().rpartition(")")[2].split()
             except OSError:  # it has ended
                 continue
@@ -77,7 +77,7 @@ def free_port() -> int:
 def run(
     command: Sequence[str], *, environment: Mapping[str, str] | None = None, folder: Path = ROOT, show: bool = False
 ) -> str:
-    """Run a command to its end; its standard output, or Failed with the end of what it said. `show` lets it talk."""
+    """Run a command; its standard output, or Failed with the end of its output. `show` shows its messages."""
     done = subprocess.run(  # noqa: S603 - commands of ours
         command,
         cwd=folder,
@@ -130,7 +130,7 @@ class Process:
         return cpu_seconds(self.pid)
 
     def peak_bytes(self) -> int:
-        """The most memory that the process itself has had resident."""
+        """The peak resident memory of the process itself."""
         try:
             peak = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())
         except OSError:

@@ -1,4 +1,4 @@
-"""What is asked of the product from inside, in a process of its own with its settings; prints JSON.
+"""Commands that run inside the product, in a process of their own with its settings; they print JSON.
 
 python -m benchmarks.ours prepare [static]    the tables, the demo data, a key, and the static files if they are wanted
 python -m benchmarks.ours page                the queries of the profile page
@@ -36,12 +36,12 @@ def prepare(*static: str) -> dict[str, str]:
     if static:
         call_command("collectstatic", interactive=False, verbosity=0)
     key, secret = lifecycle.create(owner=User.objects.get(email=KEY_OF), origin=_origin())
-    # A secret of the right form that is nobody's.
+    # A well-formed secret that belongs to no key.
     return {"client_id": key.client_id, "secret": secret, "other_secret": credentials.new_secret()}
 
 
 def page() -> list[str]:
-    """As a browser asks that has just signed in; the middlewares are all there, the server is not."""
+    """The page for a browser that has just signed in: with all middleware, without the server."""
     from django.db import connection
     from django.test import Client
     from django.test.utils import CaptureQueriesContext
@@ -84,7 +84,7 @@ def regenerate(email: str) -> list[float]:
     from profiles.models import User
 
     owner = User.objects.get(email=email)
-    # What the first change of a process has to compile is not what is looked for here.
+    # A warm-up: what only the first change of a process has to compile is not measured.
     changes("admin@demo.example", "5")
     return [_seconds(partial(lifecycle.regenerate, owner=owner, origin=_origin()))]
 

@@ -28,7 +28,7 @@ def say(*lines: str) -> None:
 
 
 def progress(text: str) -> None:
-    """What is going on now, in one line that the next replaces; only for whoever watches."""
+    """What is being done now, in one line that the next replaces; only on a terminal."""
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\033[K{text}")
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""benchmarks/scale KEYS TOKENS: what a request and a change of a key cost beside so many, and beside none."""
+"""benchmarks/scale KEYS TOKENS: what a request and a change of a key cost with so many rows, and with none."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Server:
     requests: dict[str, Request]
     first_answer: float  # seconds from the start
     tokens_in: LiteralString = ""  # the SQL that counts its tokens
-    slow: frozenset[str] = frozenset()  # requests that get few connections and more time, or none would be answered
+    slow: frozenset[str] = frozenset()  # requests that get few connections and more time, to be answered at all
 
     def count_tokens(self) -> int:
         if self.database_url.startswith("sqlite:"):
@@ -52,7 +52,7 @@ class Server:
         return str(answer.json()["access_token"])
 
     def check(self) -> None:
-        """Every request gets the answer that is expected; a token just given is live, and another is not."""
+        """Every request gets the expected answer; a token just issued is active, and another one is not."""
         for name, request in self.requests.items():
             answer = once(self.process.url, request)
             if answer.status != request.status:
@@ -78,7 +78,7 @@ class Kind:
 
 
 def granian(target: str, port: int) -> list[str]:
-    """Granian as it comes, with the processes, threads and supervision that ours has."""
+    """Granian unchanged, with the processes, threads and supervision that ours has."""
     command = [sys.executable, "-m", "granian", target, "--interface", "wsgi", "--no-ws", "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", str(WORKERS), "--blocking-threads", str(THREADS)]
     return [*command, "--respawn-failed-workers", "--respawn-interval", "1", "--workers-kill-timeout", "30"]
@@ -93,7 +93,7 @@ def environment_of_ours(database_url: str, port: int, **more: str) -> dict[str, 
         "BASE_URL": f"http://127.0.0.1:{port}",
         "DATABASE_URL": database_url,
         "DEMO_PASSWORD": PASSWORD,
-        # Limits are for attackers; here they would be measured instead of the rest.
+        # With limits, the benchmark would measure refusals.
         "RATE_LIMITS": "off",
         "EMAIL_URL": "dummymail://",
         "PYTHONPATH": str(ROOT),

@@ -1,4 +1,4 @@
-"""benchmarks/upkeep TOKENS: what purging so many expired tokens does to full load, and what a token costs the disk."""
+"""benchmarks/upkeep TOKENS: how purging so many expired tokens affects full load, and how much disk a token needs."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ TABLES = ("profiles_accesstoken", "oauth2_provider_accesstoken")
 def _disk(server: Server, table: str) -> tuple[float, float]:
     """Bytes of table and indexes, and of WAL, for each of the tokens that some seconds of load make."""
     with psycopg.connect(server.database_url, autocommit=True) as connection:
-        # A purged table has holes that new rows fill; TRUNCATE so that they are not seen as free of charge.
+        # A purged table has free space that new rows reuse at no cost; TRUNCATE so that they need new space.
         connection.execute(f"TRUNCATE {table} CASCADE")
         connection.execute("CHECKPOINT")
         before = _written(connection, table)
