@@ -1,7 +1,7 @@
-# What script/server and script/test share: sourced by them, not run. Everything here can be done again at any time.
+# Shared by script/server and script/test, which source it. Each step can be run again at any time.
 # shellcheck shell=bash
 set -euo pipefail
-unset CDPATH # by which `cd` may go elsewhere
+unset CDPATH # with it, `cd` may go to another folder
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
 say() { printf '%s\n' "== $*"; }
@@ -22,7 +22,7 @@ find_python() {
   die "Python 3.11 or newer is needed; python3 is $(python3 --version 2>&1 || true)."
 }
 
-# Installs Debian packages where that is allowed (root, or sudo that asks no password); else fails in silence.
+# Installs Debian packages where that is allowed (root, or sudo without a password); else fails without a message.
 apt_install() {
   local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
   command -v apt-get >/dev/null || return 1
@@ -31,8 +31,8 @@ apt_install() {
     apt=(sudo -n "${apt[@]}")
   fi
   say "Installing Debian packages: $*"
-  # A source that can't be reached (somebody else's, often) does not matter if the packages can be had without it.
-  # fd 9, our lock, is closed: a package may start a service, which would hold the lock for as long as it lives.
+  # A package source that can't be reached (often a third party's) does not matter if the packages are in another one.
+  # fd 9, our lock, is closed: a package may start a service, which would hold the lock as long as it runs.
   if ! { "${apt[@]}" update || true; "${apt[@]}" install -y --no-install-recommends "$@"; } \
     </dev/null >var/apt.log 2>&1 9>&-; then
     tail -n 5 var/apt.log >&2
@@ -40,7 +40,7 @@ apt_install() {
   fi
 }
 
-# Two set-ups in one clone wait for each other. The lock is gone with the process, so a killed one leaves none.
+# Two set-ups in one clone wait for each other. The lock ends with the process, even if it is killed.
 lock_setup() {
   (umask 077 && mkdir -p var)
   exec 9>var/setup.lock
@@ -48,11 +48,11 @@ lock_setup() {
 }
 unlock_setup() { exec 9>&-; }
 
-# install_locked FILE: makes .venv what FILE says. The copy kept in .venv tells the next run that nothing changed.
+# install_locked FILE: installs into .venv what FILE lists. A copy of FILE in .venv shows that it is done.
 install_locked() {
   local lock=$1 stamp=.venv/installed-$1 python
   if cmp -s "$lock" "$stamp" && .venv/bin/python -c 'import django' 2>/dev/null; then return; fi
-  # No pip: there is no .venv yet, or its making was cut short, or its Python has gone.
+  # No pip: there is no .venv yet, or it is incomplete, or its Python was removed.
   if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
     python=$(find_python)
     say "Making the virtual environment with $("$python" --version)"
@@ -61,7 +61,7 @@ install_locked() {
     "$python" -m venv --clear .venv
   fi
   say "Installing $lock (a minute, the first time)"
-  # Once for warnings, twice for its advice on caches and on running as root: -qq leaves the errors.
+  # -q hides warnings, -qq also the advice on caches and on running as root; errors are still shown.
   .venv/bin/python -m pip install -qq --no-input --disable-pip-version-check --require-hashes -r "$lock"
   cp "$lock" "$stamp"
 }

@@ -1,4 +1,4 @@
-"""How tests speak to the API, and what every refusal of it looks like."""
+"""How tests call the API, and what each of its error responses looks like."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ALL_NEEDED = [right for right in NEEDS.values() if right]
 # RFC 9110 section 11.6.1: a scheme and parameters, each a quoted string of harmless characters here.
 _CHALLENGE = re.compile(r'Bearer (?:[a-z_]+="[ -!#-\[\]-~]*"(?:, |$))+')
 
-# One for all: it keeps no cookies here, and setting one up reads all static files.
+# One client for all tests: it keeps no cookies here, and setting one up reads all static files.
 _client = Client()
 
 

@@ -1,8 +1,8 @@
-"""Chromium, driven as a person would: the fixtures and the words of the browser tests.
+"""Chromium, used as a person would: the fixtures and helpers of the browser tests.
 
-A `Visit` is one person's browser. It is watched all the time: an error or a warning in the console (which is where a
-breach of the content security policy shows), an exception in a script or a request to another host fails the test,
-unless the test said that it expects it.
+A `Visit` is one person's browser. It is watched all the time: an error or a warning in the console (where a violation
+of the content security policy is shown), an exception in a script or a request to another host fails the test, unless
+the test said that it expects it.
 
 Each test has a person of its own, so no test finds what another one left.
 """
@@ -31,7 +31,7 @@ NO_KEY = "You don\N{RIGHT SINGLE QUOTATION MARK}t have a personal API access key
 LIGHT, DARK = "light", "dark"
 WIDE, PHONE, NARROW = 1280, 390, 320
 PATIENCE = 10_000  # milliseconds for a condition to come true
-# Without a screen, a sandbox (as root) and Chromium's own errands.
+# No screen, no sandbox (as root), none of Chromium's own background requests.
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -41,7 +41,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# Chromium notes the answers that we give on purpose; what they say is for the test to look at.
+# Chromium reports these answers as errors, but we give them on purpose; the tests check their content.
 REFUSALS = re.compile(r"^Failed to load resource: the server responded with a status of 4(09|22|29) ")
 
 
@@ -142,7 +142,7 @@ class Visit:
         if not url.startswith((f"{self.site.url}/", "blob:", "data:")):
             self._problems.append(f"request to another host: {url}")
 
-    # --- Going about -----------------------------------------------------------------------------------------
+    # --- Moving around ---------------------------------------------------------------------------------------
 
     def open(self, path: str = "/profile/") -> Page:
         self.page.goto(path)
@@ -164,7 +164,7 @@ class Visit:
         self.context.add_cookies([{"name": "session", "value": self.person.stale, "url": self.site.url}])
 
     def listen(self, selector: str) -> Callable[[], list[str]]:
-        """Listen to a live region of the page from now on, as a screen reader does. Returns what tells what it said."""
+        """Listen to a live region of the page from now on, as a screen reader does. Returns a reader of its texts."""
         self.page.evaluate(
             """(selector) => {
               const region = document.querySelector(selector);
@@ -197,7 +197,7 @@ def fill_in_sign_in(page: Page, person: Person) -> None:
     page.get_by_role("button", name="Sign in").click()
 
 
-# --- The page's words ----------------------------------------------------------------------------------------
+# --- Parts of the page --------------------------------------------------------------------------------------
 
 
 def action(page: Page, name: str) -> Locator:
@@ -225,11 +225,11 @@ def credentials(page: Page) -> tuple[str, str]:
     return client_id, secret
 
 
-# --- Looking closely -----------------------------------------------------------------------------------------
+# --- Checks ---------------------------------------------------------------------------------------------------
 
 
 def assert_no_axe_violations(page: Page) -> None:
-    """As axe-core sees it, its target-size rule included, which it leaves out by default."""
+    """By the rules of axe-core, with its target-size rule, which is off by default."""
     results = Axe().run(page, options={"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}})
     violations = [
         "\n    ".join([f"{it['id']}: {it['help']}", *(node["html"][:300] for node in it["nodes"])])
@@ -292,7 +292,7 @@ class Held:
         page.route(f"**{path}", hold)
 
     def wait(self) -> None:
-        """Until there is one."""
+        """Wait until there is such a request."""
         while not self._routes:
             self._page.wait_for_timeout(20)
 
@@ -301,7 +301,7 @@ class Held:
             route.continue_()
 
     def answer(self, status: int, body: str) -> None:
-        """In the place of the server; with status 0 the connection is lost."""
+        """Answer instead of the server; with status 0 the connection fails."""
         for route in self._routes:
             if status:
                 route.fulfill(status=status, content_type="text/html", body=body)
@@ -312,7 +312,7 @@ class Held:
 def go_back(page: Page) -> bool:
     """One page back. False if that is the answer to a form, and Chromium asks whether to send it again."""
     try:
-        page.go_back(wait_until="commit")  # what comes out of the back/forward cache is not loaded
+        page.go_back(wait_until="commit")  # a page from the back/forward cache is not loaded again
     except Error as error:
         if "net::ERR_CACHE_MISS" not in error.message:
             raise
@@ -339,8 +339,8 @@ def browser() -> Iterator[Browser]:
     program = os.environ.get("CHROMIUM")
     if not program:
         pytest.skip("CHROMIUM does not name a browser")
-    # Between its calls Playwright leaves its event loop marked as running, and beside one Django asks no database.
-    # Tests of the browser come last, but a process that is done takes over tests from one that is not.
+    # Between its calls Playwright leaves its event loop marked as running, and Django then refuses to use a database.
+    # Browser tests come last, but a worker that is done takes over other tests from one that is not.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     with sync_playwright() as playwright:
         # Playwright turns the back/forward cache off; people have it.

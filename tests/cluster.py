@@ -17,7 +17,7 @@ class Cluster:
     def __init__(self, programs: Path) -> None:
         self.programs = programs
         self.folder = Path(tempfile.mkdtemp(prefix="airvantage-keys-trouble."))
-        self.user = None if os.geteuid() else pwd.getpwnam("postgres").pw_name  # it refuses to run as root
+        self.user = None if os.geteuid() else pwd.getpwnam("postgres").pw_name  # PostgreSQL refuses to run as root
         if self.user:
             shutil.chown(self.folder, self.user)
         with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -44,7 +44,7 @@ class Cluster:
         with psycopg.connect(self.url("keys", "postgres"), autocommit=True) as superuser:
             superuser.execute(statement.encode())
 
-    def throw_out(self) -> None:
+    def end_connections(self) -> None:
         """End the site's connections: settings of a database are read when one begins."""
         self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'site'")
 

@@ -1,4 +1,4 @@
-"""The cast: a user, somebody else of the same company, an administrator, a key, a token."""
+"""The fixtures of most tests: a user, another one of the same company, an administrator, a key, a token."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ PASSWORD = "Correct horse battery staple"
 
 
 def pytest_configure() -> None:
-    # The slowness of passwords is Django's business.
+    # A fast hasher: that the real one is slow on purpose is tested by Django.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
     _flush_lifts_the_protection_of_events()
 
 
 def _flush_lifts_the_protection_of_events() -> None:
-    """A test that commits is followed by emptying all tables, which no one else may do with events.
+    """After a test that commits, all tables are emptied, which the triggers on events forbid: they are removed first.
 
-    What empties them also ends as `migrate` does: by setting the triggers again.
+    The flush ends with the signal of `migrate`, which sets the triggers again.
     """
     empty = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]
 
@@ -75,7 +75,7 @@ def make_key(owner: User) -> KeyPair:
 
 
 def works(client_id: str, secret: str) -> bool:
-    """Whether the secret opens: that of a live key, not one that has ended."""
+    """Whether the secret is accepted: one of an existing key that has not ended."""
     try:
         return tokens.authenticate(client_id=client_id, secret=secret) is not None
     except tokens.SecretEnded:
@@ -97,7 +97,7 @@ def make_token(pair: KeyPair, scope: str = "inherit") -> str:
 
 @pytest.fixture(autouse=True)
 def _fresh_process() -> None:
-    """What a process remembers between requests must not pass from test to test: the database forgets, too."""
+    """What a process caches between requests must not pass from test to test: the database is rolled back, too."""
     usage._noted.clear()
     usage._used_before.clear()
     client_failures._reached.clear()
@@ -182,9 +182,9 @@ def signed_in(client: Client, user: User) -> Client:
 
 @pytest.fixture(autouse=True)
 def _a_test_keeps_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server's application closes one that is not as it should be: in the transaction of a test, say.
+    """The server's application would close a connection that is in a transaction, as it is in a test.
 
-    Django's test client keeps it in the same way.
+    Django's test client keeps it open in the same way.
     """
     monkeypatch.setattr("airvantage_keys.api_way.close_old_connections", lambda: None)
 

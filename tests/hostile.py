@@ -1,7 +1,7 @@
-"""Requests made by Hypothesis, good ones and bad ones of every kind; and that they did no harm.
+"""Requests made by Hypothesis, valid and invalid ones of every kind; and a check that they did no harm.
 
-The WSGI application answers them in this process, which is fast enough for many of them. The same requests each time;
-HOSTILE_EXAMPLES asks for so many others instead.
+The WSGI application answers them in this process, which is fast enough for many of them. The requests are the same
+each time; HOSTILE_EXAMPLES is a number of other ones to make instead.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ hostile = settings(
     derandomize=_examples is None,
     database=None,
     deadline=None,
-    phases=[Phase.generate],  # making a failing request small takes minutes; it can be read as it is
-    # One key and one token for all requests: that they are still there in the end is the point.
+    phases=[Phase.generate],  # no shrinking: that takes minutes, and a failing request can be read as it is
+    # One key and one token for all requests: the test is whether they still work at the end.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
@@ -96,7 +96,7 @@ lengths: st.SearchStrategy[str | None] = st.sampled_from(
 
 
 def mostly(good: st.SearchStrategy[T], other: st.SearchStrategy[T]) -> st.SearchStrategy[T]:
-    """Three times in four the good: where all that is sent is bad, the first thing that is looked at refuses it."""
+    """The good one in three of four cases: if everything were bad, the first check would refuse each request."""
     return st.integers(0, 3).flatmap(lambda number: good if number else other)
 
 

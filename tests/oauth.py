@@ -1,4 +1,4 @@
-"""How tests speak to the OAuth endpoints: as a client does, in bytes."""
+"""How tests call the OAuth endpoints: as a client does, in bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 TOKEN, REVOKE, INTROSPECT = "/api/oauth/token", "/api/oauth/revoke", "/api/oauth/introspect"
 GRANT = ("grant_type", "client_credentials")
 
-# One for all: it keeps no cookies here, and setting one up reads all static files.
+# One client for all tests: it keeps no cookies here, and setting one up reads all static files.
 _client = Client()
 
 Fields = Sequence[tuple[str, str]]

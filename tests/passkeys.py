@@ -1,4 +1,4 @@
-"""A passkey in software: makes itself, and signs, as a device does, or as none should."""
+"""A passkey in software: it registers and signs as a device does, or as no device should."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FLAGS = AuthenticatorData.FLAG
 
 
 def challenge_of(client: Client) -> str:
-    """The one that waits in the session of this browser."""
+    """The challenge in the session of this browser."""
     challenge: str = client.session["mfa.webauthn.state"]["challenge"]
     return challenge
 
@@ -81,6 +81,6 @@ class Device:
 
 
 def add(client: Client, device: Device, **extra: Any) -> Any:
-    """Set the passkey up, on the page; `extra` is what the device does otherwise."""
+    """Set the passkey up, on the page; `extra` is what the device does differently."""
     client.get(ADD_PASSKEY)
     return client.post(ADD_PASSKEY, {"name": "Blue key", "credential": device.make(challenge_of(client), **extra)})

@@ -1,4 +1,4 @@
-"""Every route of the site, made from the URLconf, so that a new one is looked at too.
+"""Every route of the site, made from the URLconf, so that a new one is tested too.
 
 A test that needs something of its own for a route has a table keyed by the route's name, and looks in it with `[]`: a
 route that is not in it yet fails.
@@ -42,7 +42,7 @@ _SURFACES = {
     "/readyz": Surface.PROBE,
     "/": Surface.PAGE,
 }
-# Parameter of a path -> what stands there when a test does not care: something well-formed.
+# Parameter of a path -> a well-formed value, for tests to which the value does not matter.
 SAMPLES = {
     "app_label": "profiles",
     "content_type_id": "1",
@@ -73,7 +73,7 @@ class Route:
         return re.findall(r"<(\w+)>", self.path)
 
     def address(self, **values: object) -> str:
-        """With these values for its parameters, by their names; samples for those not named."""
+        """The path with these values for its parameters, by name; samples for the others."""
         return re.sub(r"<(\w+)>", lambda found: str({**SAMPLES, **values}[found[1]]), self.path)
 
 

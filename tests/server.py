@@ -22,7 +22,7 @@ import requests
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_PASSWORD = "A long enough demo password"
 START_WITHIN = 30  # seconds
-HASTY = "from airvantage_keys import exchange, server; exchange.BODY_WITHIN = 1; server.main()"
+WITH_SHORT_BODY_TIMEOUT = "from airvantage_keys import exchange, server; exchange.BODY_WITHIN = 1; server.main()"
 
 
 class Server:
@@ -43,7 +43,7 @@ class Server:
             "RATE_LIMITS": "off",
             **environment,
         }
-        self.environment.pop("DJANGO_ALLOW_ASYNC_UNSAFE", None)  # of tests beside a browser
+        self.environment.pop("DJANGO_ALLOW_ASYNC_UNSAFE", None)  # set by the browser tests
         self._process: subprocess.Popen[bytes] | None = None
 
     def manage(self, *arguments: str) -> str:
@@ -54,7 +54,7 @@ class Server:
         return done.stdout
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """Run one statement on this site's database, past the site; `%s` stands for a value. The rows it gives."""
+        """Run one statement directly on this site's database; `%s` stands for a value. Returns the rows."""
         address = self.environment["DATABASE_URL"]
         if address.startswith("sqlite"):
             with closing(sqlite3.connect(urlsplit(address).path, timeout=60, isolation_level=None)) as database:
@@ -68,9 +68,9 @@ class Server:
         self.manage("createcachetable")
         self.manage("demodata")
 
-    def start(self, workers: int = 2, *, hasty: bool = False) -> None:
-        """Start it as script/server does; `hasty` gives a body one second instead of twenty."""
-        run = ["-c", HASTY] if hasty else ["-m", "airvantage_keys.server"]
+    def start(self, workers: int = 2, *, short_body_timeout: bool = False) -> None:
+        """Start it as script/server does; with `short_body_timeout` a body has one second instead of twenty."""
+        run = ["-c", WITH_SHORT_BODY_TIMEOUT] if short_body_timeout else ["-m", "airvantage_keys.server"]
         command = [sys.executable, *run, "--host", "127.0.0.1", "--port", str(self.port), "--workers", str(workers)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

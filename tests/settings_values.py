@@ -1,4 +1,4 @@
-"""What every variable of the README takes, with the setting that it makes; and what it must refuse.
+"""What every variable of the README takes, with the resulting setting; and what must be refused.
 
 `POSTGRES`, `MAIL` and `REDIS` stand for several settings together: see `test_settings`.
 """

@@ -147,7 +147,7 @@ def test_postgres_stopped_under_fire_leaves_nothing_half_done(cluster, on_postgr
 )
 def test_postgres_lets_nobody_in(cluster, on_postgres, take, give):
     cluster.sql(take)
-    cluster.throw_out()
+    cluster.end_connections()
     try:
         on_postgres.assert_away()
     finally:
@@ -157,7 +157,7 @@ def test_postgres_lets_nobody_in(cluster, on_postgres, take, give):
 
 def test_postgres_made_read_only_still_reads(cluster, on_postgres):
     cluster.sql("ALTER DATABASE site SET default_transaction_read_only = on")
-    cluster.throw_out()
+    cluster.end_connections()
     try:
         assert_503_json(on_postgres.get("/readyz"))
         assert_503_json(on_postgres.ask())
@@ -171,7 +171,7 @@ def test_postgres_made_read_only_still_reads(cluster, on_postgres):
         assert on_postgres.visitor.get("/profile/").status_code == 200
     finally:
         cluster.sql("ALTER DATABASE site RESET default_transaction_read_only")
-        cluster.throw_out()
+        cluster.end_connections()
     on_postgres.assert_well()
 
 

@@ -200,12 +200,12 @@ def test_nor_do_readers_of_an_answer_that_has_no_end_yet(sqlite_server):  # secu
 
 
 @pytest.fixture(scope="module")
-def hasty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def short_timeout_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The running site, with one second for a body instead of twenty."""
-    folder = tmp_path_factory.mktemp("hasty")
+    folder = tmp_path_factory.mktemp("short_body_timeout")
     server = Server(folder, sqlite_url(folder))
     server.prepare()
-    server.start(hasty=True)
+    server.start(short_body_timeout=True)
     yield server
     server.stop()
 
@@ -229,9 +229,9 @@ def answer(server: Server, *sent: bytes) -> tuple[int, bytes]:
         ("/profile/picture/", rb"<h1>The request took too long</h1>"),
     ],
 )
-def test_a_body_that_does_not_come_is_given_up(hasty_server, path, shape):  # security 75
-    host = f"127.0.0.1:{hasty_server.port}".encode()
-    status, received = answer(hasty_server, post(path, FORM, LENGTH, begun=b"a").replace(b"{host}", host))
+def test_a_body_that_does_not_come_is_given_up(short_timeout_server, path, shape):  # security 75
+    host = f"127.0.0.1:{short_timeout_server.port}".encode()
+    status, received = answer(short_timeout_server, post(path, FORM, LENGTH, begun=b"a").replace(b"{host}", host))
     assert status == 408
     assert b"\r\nconnection: close\r\n" in received
     assert b"\r\ncontent-security-policy: default-src 'none'" in received
@@ -239,9 +239,11 @@ def test_a_body_that_does_not_come_is_given_up(hasty_server, path, shape):  # se
     assert re.search(shape, received), received
 
 
-def test_the_page_about_it_is_in_the_language_of_the_browser(hasty_server):
+def test_the_page_about_it_is_in_the_language_of_the_browser(short_timeout_server):
     french = post("/accounts/login/", FORM, LENGTH, b"Accept-Language: fr\r\n")
-    _, received = answer(hasty_server, french.replace(b"{host}", f"127.0.0.1:{hasty_server.port}".encode()))
+    _, received = answer(
+        short_timeout_server, french.replace(b"{host}", f"127.0.0.1:{short_timeout_server.port}".encode())
+    )
     assert b'<html lang="fr"' in received
 
 

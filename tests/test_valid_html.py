@@ -48,12 +48,12 @@ def check_all(client: Client) -> None:
     [
         (
             '<button type="button" popovertarget="a" aria-expanded="false"></button><p id="a" popover></p>',
-            "says itself",
+            "already expresses",
         ),
-        ('<dialog aria-modal="true"></dialog>', "says itself"),
-        ('<dialog role="dialog"></dialog>', "without saying so"),
-        ('<input required aria-required="true">', "says itself"),
-        ('<button type="submit" disabled aria-disabled="true"></button>', "says itself"),
+        ('<dialog aria-modal="true"></dialog>', "already expresses"),
+        ('<dialog role="dialog"></dialog>', "implicitly"),
+        ('<input required aria-required="true">', "already expresses"),
+        ('<button type="submit" disabled aria-disabled="true"></button>', "already expresses"),
         ('<label for="nothing">a</label>', "there is no 'nothing'"),
         ('<p id="a"></p><p id="a"></p>', "2 times"),
         ('<a href="/"><button type="button"></button></a>', "interactive"),

@@ -1,4 +1,4 @@
-"""A running site while its database is away: what it says then, and that all is well afterwards."""
+"""A running site while its database cannot be reached: its answers then, and that everything works afterwards."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Site:
         return requests.post(url, data=fields, auth=(self.client_id, self.secret), timeout=60)
 
     def assert_well(self) -> None:
-        """Nothing has changed, and all works."""
+        """Nothing has changed, and everything works."""
         assert self.get("/readyz").status_code == 200
         assert self.ask().status_code == 200
         assert self.call().status_code == 200
@@ -90,7 +90,7 @@ class Site:
         assert self.visitor.form(path, path).fields["version"] == self.fields["version"]
 
     def assert_away(self) -> None:
-        """Whatever needs the database says so; the process is well."""
+        """Everything that needs the database answers 503; the process itself is alive."""
         assert self.get("/livez").status_code == 200
         for answer in (self.get("/readyz"), self.ask(), self.introspect(), self.revoke()):
             assert_503_json(answer)

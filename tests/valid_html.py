@@ -1,7 +1,7 @@
-"""What is wrong with the HTML of a page: as the parser of the standard sees it, and by "ARIA in HTML".
+"""What is wrong with the HTML of a page: errors of the standard's parser, and violations of "ARIA in HTML".
 
-A browser mends what is malformed, each in its way. And what an element says of itself is not said again by ARIA: a
-script would have to keep it true, and where it is not, assistive technology believes it all the same.
+Browsers repair malformed HTML, each differently. And ARIA must not repeat what an element already expresses: a script
+would have to keep it correct, and assistive technology trusts it even when it is wrong.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import html5lib
 from html5lib.constants import E as MESSAGES
 
-# ARIA attribute -> the elements, or those with which attribute, that say it themselves.
+# ARIA attribute -> the elements, or the attributes of elements, that already express it.
 NATIVE = {
     "aria-checked": {"input"},
     "aria-disabled": {"[disabled]"},
@@ -32,7 +32,7 @@ NATIVE = {
     "aria-valuemin": {"input", "meter", "progress"},
     "aria-valuenow": {"input", "meter", "progress"},
 }
-# The role that an element has without saying so.
+# The implicit role of an element.
 ROLES = {
     "a": "link",
     "article": "article",
@@ -71,7 +71,7 @@ ROLES = {
     "tr": "row",
     "ul": "list",
 }
-# What names other elements of the page by their ids.
+# Attributes that refer to other elements of the page by id.
 REFERENCES = (
     "aria-controls",
     "aria-describedby",
@@ -85,7 +85,7 @@ REFERENCES = (
     "list",
     "popovertarget",
 )
-# aria-label is for what has a role that takes a name.
+# aria-label is only for roles that can have a name.
 NAMELESS = {"b", "code", "dd", "div", "dt", "em", "i", "p", "span", "strong"}
 INTERACTIVE = {"a", "button", "details", "input", "label", "select", "textarea"}
 HTML = "{http://www.w3.org/1999/xhtml}"
@@ -94,7 +94,7 @@ Element = Any  # of xml.etree
 
 
 def problems(page: str, *, part: bool = False) -> list[str]:
-    """Of a whole page, or of a part that is put into one."""
+    """The problems of a whole page, or of a fragment of one (`part`)."""
     parser = html5lib.HTMLParser()
     root = parser.parseFragment(page, container="div") if part else parser.parse(page)
     malformed = [f"{place}: {MESSAGES[code] % values}" for place, code, values in parser.errors]
@@ -116,7 +116,7 @@ def _elements(root: Element) -> Iterator[tuple[str, dict[str, str], tuple[str, .
 
 def _of_elements(found: list[tuple[str, dict[str, str], tuple[str, ...]]], *, part: bool) -> Iterator[str]:
     ids = Counter(its["id"] for _, its, _ in found if "id" in its)
-    yield from (f"id {name!r} stands there {count} times" for name, count in ids.items() if count > 1)
+    yield from (f"id {name!r} is used {count} times" for name, count in ids.items() if count > 1)
     for tag, its, around in found:
         shown = f"<{tag} {' '.join(f'{name}={value!r}' for name, value in its.items())}>"
         yield from (f"{shown}: {problem}" for problem in _of_element(tag, its, around))
@@ -127,18 +127,18 @@ def _of_elements(found: list[tuple[str, dict[str, str], tuple[str, ...]]], *, pa
 
 def _of_element(tag: str, its: dict[str, str], around: tuple[str, ...]) -> Iterator[str]:
     is_ = {tag, *(f"[{name}]" for name in its)}
-    yield from (f"{name} says what the element says itself" for name in its if is_ & NATIVE.get(name, set()))
+    yield from (f"{name} repeats what the element already expresses" for name in its if is_ & NATIVE.get(name, set()))
     yield from (f"{name} is refused by browsers" for name in its if name == "style" or name.startswith("on"))
     if its.get("role") == ROLES.get(tag, "none of these"):
-        yield "has this role without saying so"
+        yield "has this role implicitly"
     if "aria-label" in its and tag in NAMELESS and "role" not in its:
-        yield "takes no name"
+        yield "cannot have a name"
     if its.get("aria-hidden") == "true" and (tag in INTERACTIVE or "tabindex" in its):
-        yield "is hidden, and takes the focus"
+        yield "is hidden, but can have the focus"
     if tag in INTERACTIVE and tag != "label" and INTERACTIVE & set(around) - {"details", "label"}:
         yield f"is interactive, within {around}"
     if int(its.get("tabindex", 0)) > 0:
-        yield "comes before its turn"
+        yield "has a positive tabindex"
 
 
 def assert_valid(page: str, *, part: bool = False) -> None:

@@ -42,7 +42,7 @@ class _Forms(HTMLParser):
 
 
 class Visitor:
-    """`get`, `submit` and what the key section says. Not shared between threads."""
+    """`get`, `submit` and what the key section shows. Not for use by several threads."""
 
     def __init__(self, site: str) -> None:
         self.site = site

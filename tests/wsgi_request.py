@@ -1,4 +1,4 @@
-"""Any bytes as a request, answered by the application in this process: also what no client library would send."""
+"""A request of any bytes, answered by the application in this process: also one that no client library would send."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Request:
     query: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
-    length: str | None = None  # what Content-Length says; None says the truth
+    length: str | None = None  # the value of Content-Length; None for the true one
 
     def environ(self) -> dict[str, object]:
         environ: dict[str, object] = {
@@ -55,7 +55,7 @@ class Answer:
     status: int
     headers: list[tuple[str, str]]
     content: bytes
-    failure: BaseException | None  # what made it a 500
+    failure: BaseException | None  # the exception behind a 500
 
     def __getitem__(self, name: str) -> str:
         return ", ".join(value for key, value in self.headers if key.lower() == name.lower())
@@ -74,7 +74,7 @@ def send(request: Request) -> Answer:
         failures.append(sys.exc_info()[1])
 
     got_request_exception.connect(note)
-    # It would close the connection that holds the test's data. Each time: Django's test client connects it again.
+    # It would close the database connection of the test. Each time, because Django's test client connects it again.
     request_started.disconnect(close_old_connections)
     try:
         content = b"".join(application(request.environ(), start_response))
