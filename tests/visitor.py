@@ -34,6 +34,8 @@ class _Forms(HTMLParser):
             self._open = Form(values.get("action", ""), {})
             self.forms.append(self._open)
         elif tag == "input" and self._open and "name" in values:
+            if values.get("type") in ("radio", "checkbox") and "checked" not in values:
+                return
             self._open.fields[values["name"]] = values.get("value", "")
 
     def handle_endtag(self, tag: str) -> None:
@@ -83,8 +85,8 @@ class Visitor:
     def create(self) -> tuple[str, str]:
         return credentials_on(self.submit("/profile/", "/profile/api-key/create/"))
 
-    def regenerate(self) -> tuple[str, str]:
-        return credentials_on(self.submit(*["/profile/api-key/regenerate/"] * 2))
+    def regenerate(self, old_secret: str = "now") -> tuple[str, str]:
+        return credentials_on(self.submit(*["/profile/api-key/regenerate/"] * 2, old_secret=old_secret))
 
     def delete(self) -> None:
         response = self.submit(*["/profile/api-key/delete/"] * 2)
