@@ -6,6 +6,20 @@ import profiles.text.fields
 from django.conf import settings
 from django.db import migrations, models
 
+from ._locks import lock
+
+
+def lock_tables(apps, schema_editor):
+    lock(
+        schema_editor,
+        'profiles_user',
+        'profiles_company',
+        'profiles_accessprofile',
+        'profiles_oauthapplication',
+        'profiles_accesstoken',
+        'profiles_keyevent',
+    )
+
 
 class Migration(migrations.Migration):
 
@@ -14,6 +28,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.RunPython(lock_tables, lock_tables),
         migrations.CreateModel(
             name='ClientSecret',
             fields=[
@@ -110,10 +125,23 @@ class Migration(migrations.Migration):
             name='via',
             field=models.CharField(choices=[('page', 'My Profile'), ('admin', 'Admin site'), ('command', 'Command line'), ('oauth', 'Token endpoint')], max_length=10, verbose_name='via'),
         ),
-        migrations.AlterField(
-            model_name='oauthapplication',
-            name='name',
-            field=profiles.text.fields.NameField(blank=True, db_default='', default='', max_length=150, verbose_name='name'),
+        # The column keeps its length of 255. PostgreSQL refuses a prepared statement whose columns have another type than
+        # when it was prepared ("cached plan must not change result type"): all pages of a server of the version before.
+        migrations.SeparateDatabaseAndState(
+            database_operations=[
+                migrations.AlterField(
+                    model_name='oauthapplication',
+                    name='name',
+                    field=models.CharField(blank=True, db_default='', default='', max_length=255, verbose_name='name'),
+                ),
+            ],
+            state_operations=[
+                migrations.AlterField(
+                    model_name='oauthapplication',
+                    name='name',
+                    field=profiles.text.fields.NameField(blank=True, db_default='', default='', max_length=150, verbose_name='name'),
+                ),
+            ],
         ),
         migrations.AlterField(
             model_name='oauthapplication',

@@ -1,11 +1,16 @@
-# Each key's secret becomes its first row, and live tokens get its number. Nothing ends.
+# Each key's secret becomes its first row. Nothing ends.
 #
 # While servers of the version before still run beside those of this one, triggers keep both sides true: what one side
-# does to a secret, the other sees at its next statement. Access tokens are good on the side that issued them, and those
-# of before this migration on both. The next version takes the triggers and the old columns away.
+# does to a secret, the other sees at its next statement, and the access tokens of each are good on both. Only a secret
+# that stays good for a while after Regenerate does so on the servers of this version alone, and only the first use there
+# ends it: the others know one secret.
+#
+# The next version takes the triggers and the old columns away. A migration that comes before it must not alter one of
+# these tables on SQLite in a way that makes the table anew: that is done from the models, so without what is left here.
 
 from django.db import migrations
-from django.utils import timezone
+
+from ._locks import lock
 
 # What stands before the digest in the old column.
 PREFIX = 'sha256_client_secret$$'
@@ -21,18 +26,14 @@ SELECT k.id, k.client_id, {DIGEST.format(row='k')}, k.secret_hint, k.secret_crea
   FROM profiles_oauthapplication k
  WHERE k.client_secret LIKE %s
 """
-TOKENS = """
-UPDATE profiles_accesstoken
-   SET secret_id = (SELECT s.id FROM profiles_clientsecret s
-                     WHERE s.application_id = profiles_accesstoken.application_id)
- WHERE expires > %s
-   AND key_version = (SELECT u.key_version FROM profiles_user u WHERE u.id = profiles_accesstoken.user_id)
-"""
+
+# The secrets that are good at this moment, as `ClientSecret.objects.live()` has them.
+LIVE = "NOT ended AND (ends IS NULL OR ends > {now})"
 
 # A server of the version before has made or replaced a secret.
 FROM_BEFORE = f"""
     UPDATE profiles_clientsecret SET ended = true, ends = {{now}}, end_reason = 'replaced'
-     WHERE application_id = NEW.id AND NOT ended;
+     WHERE application_id = NEW.id AND {LIVE};
     INSERT INTO profiles_clientsecret (application_id, client_id, digest, hint, created, shown_to_id)
     VALUES (NEW.id, NEW.client_id, {DIGEST.format(row='NEW')}, NEW.secret_hint, NEW.secret_created, NEW.user_id);
 """
@@ -50,54 +51,98 @@ TO_BEFORE = f"""
      WHERE id = NEW.application_id AND client_secret <> '{PREFIX}' || NEW.digest;
 """
 
-POSTGRESQL = f"""
-CREATE FUNCTION secret_from_before() RETURNS trigger LANGUAGE plpgsql AS $body$
-BEGIN
-    IF {IS_NEW} THEN {FROM_BEFORE.format(now='now()')} END IF;
-    RETURN NULL;
-END;
-$body$;
-CREATE FUNCTION secret_to_before() RETURNS trigger LANGUAGE plpgsql AS $body$
-BEGIN
-    {TO_BEFORE}
-    RETURN NULL;
-END;
-$body$;
-CREATE TRIGGER secret_from_before AFTER INSERT OR UPDATE OF client_secret ON profiles_oauthapplication
-    FOR EACH ROW EXECUTE FUNCTION secret_from_before();
-CREATE TRIGGER secret_to_before AFTER INSERT ON profiles_clientsecret
-    FOR EACH ROW EXECUTE FUNCTION secret_to_before();
+# A server of the version before has issued a token. The version that it has copied must be that of this moment: if the
+# secret was replaced since, the token is dead.
+TOKEN_FROM_BEFORE = """
+    SELECT s.id FROM profiles_clientsecret s JOIN profiles_user u ON u.id = NEW.user_id
+     WHERE s.application_id = NEW.application_id AND s.ends IS NULL AND u.key_version = NEW.key_version
 """
-_NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
-SQLITE = (
-    f"CREATE TRIGGER secret_from_before_made AFTER INSERT ON profiles_oauthapplication "
-    f"WHEN {IS_NEW} BEGIN {FROM_BEFORE.format(now=_NOW)} END",
-    f"CREATE TRIGGER secret_from_before_replaced AFTER UPDATE OF client_secret ON profiles_oauthapplication "
-    f"WHEN {IS_NEW} BEGIN {FROM_BEFORE.format(now=_NOW)} END",
-    f"CREATE TRIGGER secret_to_before AFTER INSERT ON profiles_clientsecret BEGIN {TO_BEFORE} END",
-)
+# A server of this version has. One of a secret that ends is not for the others: they do not know when it does.
+TOKEN_TO_BEFORE = """
+    SELECT u.key_version FROM profiles_user u JOIN profiles_clientsecret s ON s.id = NEW.secret_id
+     WHERE u.id = NEW.user_id AND s.ends IS NULL
+"""
+
+# A server of the version before has deleted a key, or a user, and knows nothing of the links to it that are new. (Those
+# of this version come here with nothing left to do.)
+KEY_DELETED = f"""
+    UPDATE profiles_clientsecret SET ended = true, ends = {{now}}, end_reason = 'deleted'
+     WHERE application_id = OLD.id AND {LIVE};
+    UPDATE profiles_clientsecret SET application_id = NULL WHERE application_id = OLD.id;
+"""
+USER_DELETED = """
+    UPDATE profiles_clientsecret SET shown_to_id = NULL WHERE shown_to_id = OLD.id;
+    UPDATE profiles_oauthapplication SET maker_id = NULL WHERE maker_id = OLD.id;
+"""
+
+NOW = {'postgresql': 'now()', 'sqlite': "strftime('%Y-%m-%d %H:%M:%f', 'now')"}
+# name: (when, on which table, if, what). The tokens are apart, because only PostgreSQL can change a row before it is there.
+TRIGGERS = {
+    'secret_from_before_made': ('AFTER INSERT', 'profiles_oauthapplication', IS_NEW, FROM_BEFORE),
+    'secret_from_before_replaced': ('AFTER UPDATE OF client_secret', 'profiles_oauthapplication', IS_NEW, FROM_BEFORE),
+    'secret_to_before': ('AFTER INSERT', 'profiles_clientsecret', 'NEW.ends IS NULL', TO_BEFORE),
+    'key_deleted_before': ('AFTER DELETE', 'profiles_oauthapplication', 'true', KEY_DELETED),
+    'user_deleted_before': ('AFTER DELETE', 'profiles_user', 'true', USER_DELETED),
+}
+TOKEN_TRIGGERS = {
+    'postgresql': {
+        'token_from_before': (
+            'BEFORE INSERT', 'profiles_accesstoken', 'NEW.secret_id IS NULL',
+            f'NEW.secret_id := ({TOKEN_FROM_BEFORE});',
+        ),
+        'token_to_before': (
+            'BEFORE INSERT', 'profiles_accesstoken', 'NEW.key_version = 0',
+            f'NEW.key_version := coalesce(({TOKEN_TO_BEFORE}), 0);',
+        ),
+    },
+    'sqlite': {
+        'token_from_before': (
+            'AFTER INSERT', 'profiles_accesstoken', 'NEW.secret_id IS NULL',
+            f'UPDATE profiles_accesstoken SET secret_id = ({TOKEN_FROM_BEFORE}) WHERE id = NEW.id;',
+        ),
+        'token_to_before': (
+            'AFTER INSERT', 'profiles_accesstoken', 'NEW.key_version = 0',
+            f'UPDATE profiles_accesstoken SET key_version = coalesce(({TOKEN_TO_BEFORE}), 0) WHERE id = NEW.id;',
+        ),
+    },
+}
+TABLES = ('profiles_user', 'profiles_oauthapplication', 'profiles_accesstoken', 'profiles_clientsecret')
+
+
+def triggers(vendor):
+    return {**TRIGGERS, **TOKEN_TRIGGERS[vendor]}
 
 
 def forwards(apps, schema_editor):
+    # First the lock and the triggers: what is changed from here on is seen by these, and what was before by COPY.
     connection = schema_editor.connection
-    # First: what is changed from here on is seen by the triggers, and what was before by the statements below.
-    for statement in [POSTGRESQL] if connection.vendor == 'postgresql' else SQLITE:
-        schema_editor.execute(statement, params=None)
-    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    lock(schema_editor, *TABLES)
+    for name, (when, table, condition, body) in triggers(connection.vendor).items():
+        body = body.format(now=NOW[connection.vendor])
+        if connection.vendor == 'postgresql':
+            schema_editor.execute(
+                f'CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $body$ '
+                f'BEGIN IF {condition} THEN {body} END IF; RETURN {"NEW" if when == "BEFORE INSERT" else "NULL"}; END $body$',
+                params=None,
+            )
+            schema_editor.execute(
+                f'CREATE TRIGGER {name} {when} ON {table} FOR EACH ROW EXECUTE FUNCTION {name}()', params=None
+            )
+        else:
+            schema_editor.execute(f'CREATE TRIGGER {name} {when} ON {table} WHEN {condition} BEGIN {body} END', params=None)
     with connection.cursor() as cursor:
         cursor.execute(COPY, [PREFIX + '%'])
-        cursor.execute(TOKENS, [now])
 
 
 def backwards(apps, schema_editor):
     """What the servers of this version did is in the old columns already."""
-    if schema_editor.connection.vendor == 'postgresql':
-        schema_editor.execute('DROP TRIGGER secret_from_before ON profiles_oauthapplication')
-        schema_editor.execute('DROP TRIGGER secret_to_before ON profiles_clientsecret')
-        schema_editor.execute('DROP FUNCTION secret_from_before()')
-        schema_editor.execute('DROP FUNCTION secret_to_before()')
-    else:
-        for name in ('secret_from_before_made', 'secret_from_before_replaced', 'secret_to_before'):
+    vendor = schema_editor.connection.vendor
+    lock(schema_editor, *TABLES)
+    for name, (_, table, _, _) in triggers(vendor).items():
+        if vendor == 'postgresql':
+            schema_editor.execute(f'DROP TRIGGER {name} ON {table}')
+            schema_editor.execute(f'DROP FUNCTION {name}()')
+        else:
             schema_editor.execute(f'DROP TRIGGER IF EXISTS {name}')
     schema_editor.execute('DELETE FROM profiles_clientsecret')
 
