@@ -35,8 +35,10 @@ logger = logging.getLogger(__name__)
 CONNECTIONS = 8
 ROUNDS = int(os.environ.get("FIRE_ROUNDS", "5"))
 OWNERS = 4
+WINDOWS = 4
 OWNER = "user@demo.example"
 RIGHT = "accountNetwork.users.view"
+OLD_SECRET = ["now", "first-use", "24h"]
 
 
 @pytest.fixture
@@ -97,6 +99,79 @@ def test_of_two_regenerates_at_once_one_wins_and_says_so(visitor):  # security 1
         assert sorted(answer.status_code for answer in answers) == [200, 409]
         (winner,) = [answer for answer in answers if answer.status_code == 200]
         assert ask(visitor.site, *credentials_on(winner)).status_code == 200
+
+
+@dataclass
+class Regenerates:
+    """Windows of one owner that regenerate at the same time, each with the choices in turn, and use what they get."""
+
+    visitor: Visitor
+    server: Server
+    done: Counter[str] = field(default_factory=Counter)
+    answers: Counter[str] = field(default_factory=Counter)
+
+    def run(self) -> None:
+        with ThreadPoolExecutor(WINDOWS) as pool:
+            list(pool.map(self.live, range(WINDOWS)))
+
+    def live(self, number: int) -> None:
+        """Regenerate until it was done a number of times."""
+        path, window, done = "/profile/api-key/regenerate/", self.visitor.copy(), 0
+        while done < ROUNDS:
+            old_secret = OLD_SECRET[(number + done) % len(OLD_SECRET)]
+            answer = window.submit(path, path, old_secret=old_secret)
+            self.answers[f"regenerate {answer.status_code}"] += 1
+            if answer.ok:
+                done += 1
+                self.done[old_secret] += 1
+                used = ask(self.server.url, *credentials_on(answer))  # refused where another one came meanwhile
+                self.answers[f"token {used.status_code}"] += 1
+            without_end, live = self.secrets()
+            assert without_end == 1
+            assert 1 <= live <= 2
+
+    def secrets(self) -> tuple[int, int]:
+        """How many secrets of the key are good until further notice, and how many are live."""
+        ((without_end, live),) = self.server.sql(
+            "SELECT sum(CASE WHEN s.ends IS NULL THEN 1 ELSE 0 END), sum(CASE WHEN s.ended THEN 0 ELSE 1 END)"
+            " FROM profiles_clientsecret s JOIN profiles_oauthapplication k ON k.id = s.application_id"
+            " JOIN profiles_user u ON u.id = k.user_id WHERE u.email = %s",
+            OWNER,
+        )
+        return without_end, live
+
+    def events(self) -> Counter[str]:
+        """What was chosen in the Regenerates that the log of events has of this key."""
+        rows = self.server.sql(
+            "SELECT e.old_secret, count(*) FROM profiles_keyevent e JOIN profiles_user u ON u.id = e.owner_id"
+            " JOIN profiles_oauthapplication k ON k.client_id = e.client_id"
+            " WHERE u.email = %s AND e.action = 'regenerated' GROUP BY e.old_secret",
+            OWNER,
+        )
+        return Counter(dict(rows))
+
+
+def test_whatever_is_chosen_at_once_two_secrets_are_live_at_most(visitor, server):  # security 14, 27
+    visitor.create()
+    regenerates = Regenerates(visitor, server)
+    regenerates.run()
+    assert set(regenerates.answers) <= {"regenerate 200", "regenerate 409", "token 200", "token 401"}
+    assert regenerates.events() == regenerates.done
+    logger.info("%s %s", dict(regenerates.done), dict(regenerates.answers))
+
+
+@pytest.mark.parametrize("old_secret", OLD_SECRET)
+def test_of_many_regenerates_from_one_page_one_is_done(visitor, server, old_secret):  # security 14, 27
+    action = "/profile/api-key/regenerate/"
+    visitor.create()
+    for _ in range(ROUNDS):
+        form = visitor.form(action, action)
+        form.fields["old_secret"] = old_secret
+        answers = send_at_once(form, action, [visitor.copy() for _ in range(CONNECTIONS)])
+        assert sorted(answer.status_code for answer in answers) == [200] + [409] * (CONNECTIONS - 1)
+    regenerates = Regenerates(visitor, server)
+    assert regenerates.events() == {old_secret: ROUNDS}
+    assert regenerates.secrets() == (1, 1 if old_secret == "now" else 2)
 
 
 @dataclass
@@ -185,6 +260,21 @@ def test_nothing_of_before_is_accepted_once_the_change_was_answered(visitor, act
         assert answer.ok
         fire.assert_refused(token=401, call=401, introspect=401)
         fire.assert_dead(*(credentials_on(answer) if action == "regenerate" else visitor.create()))
+    tell(fires)
+
+
+def test_nothing_of_the_old_secret_is_accepted_once_the_new_one_was_used(visitor):  # security 27
+    fires = []
+    visitor.create()
+    for _ in range(ROUNDS):
+        fire = Fire(visitor.site, *visitor.regenerate())
+        fires.append(fire)
+        new = visitor.regenerate("first-use")
+        answer = fire.around(partial(ask, visitor.site, *new))
+        assert answer.status_code == 200
+        fire.assert_refused(token=401, call=401, introspect=401)
+        fire.assert_dead(*new)
+        assert call(visitor.site, answer.json()["access_token"]).status_code == 200
     tell(fires)
 
 
