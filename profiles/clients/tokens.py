@@ -2,8 +2,9 @@
 
 The SQL of the token path stands here and nowhere else. It is written out because one statement must decide
 and act at once (`issue`), and because the ORM would compile the same statements anew for every request,
-which costs more than the database takes to answer. `ClientSecret.objects.live()` and `AccessToken.objects.live()` say
-the same in the ORM's words; `tests/test_tokens.py` holds them together on both databases.
+which costs more than the database takes to answer. Moments go in and come out as text, because psycopg takes longer
+for a `datetime` than for the rest of a row. `ClientSecret.objects.live()` and `AccessToken.objects.live()` say the same
+in the ORM's words; `tests/test_tokens.py` holds them together on both databases.
 
 A secret is found by its digest, whoever's it is: nothing that this does depends on whether a Client ID exists.
 
@@ -19,7 +20,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 from oauth2_provider.settings import oauth2_settings
 
@@ -104,21 +106,22 @@ class AuthenticatedClient:
     rights: frozenset[str]
 
 
-# %s: now.
-_SECRET_IS_LIVE = "NOT s.ended AND (s.ends IS NULL OR s.ends > %s)"  # noqa: S105 - SQL
+_SECRET_IS_LIVE = "NOT s.ended AND (s.ends IS NULL OR s.ends > %(now)s)"  # noqa: S105 - SQL
 _CLIENT_IS_ON = "NOT k.disabled AND u.is_active"
 
 # Checks the client, its secret, its owner and writes the token, in one statement: no moment lies between the check and
 # the write. If the end of the secret is committed meanwhile, the token is one of an ended secret: it is born dead.
+# The last column is null unless the secret ends earlier than the token would.
 _ISSUE = f"""
 INSERT INTO profiles_accesstoken
        (token, token_checksum, application_id, user_id, secret_id, scope, expires, created, updated)
-SELECT '', %s, k.id, u.id, s.id, %s, CASE WHEN s.ends < %s THEN s.ends ELSE %s END, %s, %s
+SELECT '', %(token)s, k.id, u.id, s.id, %(scope)s,
+       CASE WHEN s.ends < %(expires)s THEN s.ends ELSE %(expires)s END, %(now)s, %(now)s
   FROM profiles_clientsecret s
   JOIN profiles_oauthapplication k ON k.id = s.application_id
   JOIN profiles_user u ON u.id = k.user_id
- WHERE s.digest = %s AND k.client_id = %s AND {_SECRET_IS_LIVE} AND {_CLIENT_IS_ON}
-RETURNING id, application_id, user_id, secret_id, expires
+ WHERE s.digest = %(secret)s AND s.client_id = %(client_id)s AND {_SECRET_IS_LIVE} AND {_CLIENT_IS_ON}
+RETURNING id, application_id, user_id, secret_id, CAST(NULLIF(expires, %(expires)s) AS text)
 """  # noqa: S608 - of constants
 
 _AUTHENTICATE = f"""
@@ -127,21 +130,21 @@ SELECT k.id, s.id, p.rights
   JOIN profiles_oauthapplication k ON k.id = s.application_id
   JOIN profiles_user u ON u.id = k.user_id
   LEFT JOIN profiles_accessprofile p ON p.id = u.access_profile_id
- WHERE s.digest = %s AND k.client_id = %s AND {_SECRET_IS_LIVE} AND {_CLIENT_IS_ON}
+ WHERE s.digest = %(secret)s AND s.client_id = %(client_id)s AND {_SECRET_IS_LIVE} AND {_CLIENT_IS_ON}
 """  # noqa: S608 - of constants
 
 # Only for a secret that was refused.
 _WHAT_BECAME_OF = """
-SELECT s.id, s.ends, s.ended, s.end_reason, k.id
+SELECT s.id, CAST(s.ends AS text), s.ended, s.end_reason, k.id
   FROM profiles_clientsecret s
   LEFT JOIN profiles_oauthapplication k ON k.id = s.application_id
- WHERE s.digest = %s AND s.client_id = %s
+ WHERE s.digest = %(secret)s AND s.client_id = %(client_id)s
 """
 
 _FIND = f"""
-SELECT t.expires > %s AND {_SECRET_IS_LIVE} AND {_CLIENT_IS_ON},
-       t.expires, s.ends, s.ended, s.end_reason,
-       t.id, t.scope, t.created, s.id, k.id, k.client_id,
+SELECT t.expires > %(now)s AND {_SECRET_IS_LIVE} AND {_CLIENT_IS_ON},
+       CAST(t.expires AS text), CAST(s.ends AS text), s.ended, s.end_reason,
+       t.id, t.scope, CAST(t.created AS text), s.id, k.id, k.client_id,
        u.id, u.uid, u.email, u.name, u.phone_number, u.picture, u.company_id, u.access_profile_id,
        c.uid, c.name, p.uid, p.name, p.rights
   FROM profiles_accesstoken t
@@ -150,9 +153,11 @@ SELECT t.expires > %s AND {_SECRET_IS_LIVE} AND {_CLIENT_IS_ON},
   LEFT JOIN profiles_user u ON u.id = k.user_id
   LEFT JOIN profiles_company c ON c.id = u.company_id
   LEFT JOIN profiles_accessprofile p ON p.id = u.access_profile_id
- WHERE t.token_checksum = %s
+ WHERE t.token_checksum = %(token)s
 """  # noqa: S608 - of constants
 _OWNER_FIELDS = ("id", "uid", "email", "name", "phone_number", "picture", "company_id", "access_profile_id")
+_COMPANY_FIELDS = ("id", "uid", "name")
+_PROFILE_FIELDS = ("id", "uid", "name", "rights")
 
 
 def issue(*, client_id: str, secret: str, scope: str) -> IssuedToken | None:
@@ -166,13 +171,23 @@ def issue(*, client_id: str, secret: str, scope: str) -> IssuedToken | None:
     digest, secret_digest = credentials.digest(token), credentials.digest(secret)
     now = timezone.now()
     expires = now + timedelta(seconds=oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS)
-    at, until = _value(now), _value(expires)
-    row = _fetch_one(_ISSUE, digest, scope, until, until, at, at, secret_digest, client_id, at)
+    row = _fetch_one(
+        _ISSUE,
+        {
+            "token": digest,
+            "scope": scope,
+            "expires": expires,
+            "now": now,
+            "secret": secret_digest,
+            "client_id": client_id,
+        },
+    )
     if row is None:
         _raise_if_ended(client_id, secret_digest, now)
         return None
-    pk, key_id, user_id, secret_id, expires_value = row
-    expires = _datetime(expires_value)
+    pk, key_id, user_id, secret_id, earlier_end = row
+    if earlier_end:
+        expires = _datetime(earlier_end)
     fields = {
         "id": pk,
         "token_checksum": digest,
@@ -196,7 +211,7 @@ def issue(*, client_id: str, secret: str, scope: str) -> IssuedToken | None:
 def authenticate(*, client_id: str, secret: str) -> AuthenticatedClient | None:
     """The client, if the secret is its own and its owner is active. Raises SecretEnded for one that has ended."""
     digest, now = credentials.digest(secret), timezone.now()
-    row = _fetch_one(_AUTHENTICATE, digest, client_id, _value(now))
+    row = _fetch_one(_AUTHENTICATE, {"secret": digest, "client_id": client_id, "now": now})
     if row is None:
         _raise_if_ended(client_id, digest, now)
         return None
@@ -220,8 +235,7 @@ def look_up(token: str) -> LiveToken | End | None:
     if not credentials.is_token(token):
         return None
     now = timezone.now()
-    at = _value(now)
-    row = _fetch_one(_FIND, at, at, credentials.digest(token))
+    row = _fetch_one(_FIND, {"token": credentials.digest(token), "now": now})
     if row is None:
         return None
     is_live, expires_value, ends, ended, end_reason, pk, scope, created, secret_id, key_id, client_id, *rest = row
@@ -232,12 +246,12 @@ def look_up(token: str) -> LiveToken | End | None:
             return end
         return End("expired", expires) if expires <= now else End("", now)
     user_row, (company_uid, company_name, profile_uid, profile_name, profile_rights) = rest[:8], rest[8:]
-    owner = User.from_db(connection.alias, _OWNER_FIELDS, user_row)
-    owner.company = Company(id=owner.company_id, uid=company_uid, name=company_name) if owner.company_id else None
+    owner = User.from_db(DEFAULT_DB_ALIAS, _OWNER_FIELDS, user_row)
+    company = (owner.company_id, company_uid, company_name)
+    owner.company = Company.from_db(DEFAULT_DB_ALIAS, _COMPANY_FIELDS, company) if owner.company_id else None
+    profile = (owner.access_profile_id, profile_uid, profile_name, _json(profile_rights))
     owner.access_profile = (
-        AccessProfile(id=owner.access_profile_id, uid=profile_uid, name=profile_name, rights=_json(profile_rights))
-        if owner.access_profile_id
-        else None
+        AccessProfile.from_db(DEFAULT_DB_ALIAS, _PROFILE_FIELDS, profile) if owner.access_profile_id else None
     )
     return LiveToken(
         id=pk,
@@ -266,7 +280,7 @@ def count_live(key: OAuthApplication, *, at_most: int = 1000) -> int:
 
 def _raise_if_ended(client_id: str, digest: str, now: datetime) -> None:
     """Raise SecretEnded if this secret was one of this client's, a time ago that is not too long."""
-    row = _fetch_one(_WHAT_BECAME_OF, digest, client_id)
+    row = _fetch_one(_WHAT_BECAME_OF, {"secret": digest, "client_id": client_id})
     if row is None:
         return
     secret_id, ends, ended, reason, key_id = row
@@ -275,7 +289,9 @@ def _raise_if_ended(client_id: str, digest: str, now: datetime) -> None:
         raise SecretEnded(secret_id=secret_id, end=end)
 
 
-def _end_of_secret(now: datetime, *, ends: object, ended: object, reason: str | None, key_id: int | None) -> End | None:
+def _end_of_secret(
+    now: datetime, *, ends: str | None, ended: object, reason: str | None, key_id: int | None
+) -> End | None:
     """The end of a secret out of its columns; None if it is live."""
     at = _datetime(ends) if ends else now
     if ended or (ends and at <= now):
@@ -284,39 +300,38 @@ def _end_of_secret(now: datetime, *, ends: object, ended: object, reason: str | 
     return End(EndReason.DELETED, now) if key_id is None else None
 
 
-def _fetch_one(sql: str, *params: Any) -> tuple[Any, ...] | None:
+def _fetch_one(sql: str, params: Mapping[str, str | datetime]) -> tuple[Any, ...] | None:
     """The first row, or None.
 
     To ask before each statement whether a kept connection still lives (CONN_HEALTH_CHECKS) would double the round
     trips. Here one that proves dead is replaced and the statement tried again: each may be repeated, for at worst
     a token is left that nobody has.
     """
-    kept = connection.connection is not None
-    connection.health_check_done = True  # type: ignore[attr-defined]  # the stubs leave it out
+    # Asked for once: Django's `connection` would look for it anew at every access.
+    database = connections[DEFAULT_DB_ALIAS]
+    kept = database.connection is not None
+    database.health_check_done = True  # type: ignore[attr-defined]  # the stubs leave it out
+    as_taken = database.ops.adapt_datetimefield_value
+    values = {name: value if isinstance(value, str) else str(as_taken(value)) for name, value in params.items()}
     try:
-        return _execute(sql, params)
+        return _execute(database, sql, values)
     except (OperationalError, InterfaceError):
-        if not kept or connection.in_atomic_block or connection.is_usable():
+        if not kept or database.in_atomic_block or database.is_usable():
             raise
-        connection.close()
-        return _execute(sql, params)
+        database.close()
+        return _execute(database, sql, values)
 
 
-def _execute(sql: str, params: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, params)
+def _execute(database: BaseDatabaseWrapper, sql: str, values: Mapping[str, str]) -> tuple[Any, ...] | None:
+    with database.cursor() as cursor:
+        cursor.execute(sql, values)
         row: tuple[Any, ...] | None = cursor.fetchone()
         return row
 
 
-def _value(moment: datetime) -> Any:
-    """A moment as the database's driver takes it."""
-    return connection.ops.adapt_datetimefield_value(moment)
-
-
-def _datetime(value: object) -> datetime:
-    """A moment as the database's driver gave it; SQLite gives one without a zone, or text, and always UTC."""
-    moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+def _datetime(text: str) -> datetime:
+    """A moment as the database wrote it; SQLite writes it without a zone, and always UTC."""
+    moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
