@@ -111,11 +111,12 @@ _CLIENT_IS_ON = "NOT k.disabled AND u.is_active"
 
 # Checks the client, its secret, its owner and writes the token, in one statement: no moment lies between the check and
 # the write. If the end of the secret is committed meanwhile, the token is one of an ended secret: it is born dead.
-# The last column is null unless the secret ends earlier than the token would.
+# The last column is null unless the secret ends earlier than the token would. `key_version` is for servers of the
+# version before, which may still run during an upgrade, and know no secret that ends; it goes with their columns.
 _ISSUE = f"""
 INSERT INTO profiles_accesstoken
-       (token, token_checksum, application_id, user_id, secret_id, scope, expires, created, updated)
-SELECT '', %(token)s, k.id, u.id, s.id, %(scope)s,
+       (token, token_checksum, application_id, user_id, secret_id, key_version, scope, expires, created, updated)
+SELECT '', %(token)s, k.id, u.id, s.id, CASE WHEN s.ends IS NULL THEN u.key_version ELSE 0 END, %(scope)s,
        CASE WHEN s.ends < %(expires)s THEN s.ends ELSE %(expires)s END, %(now)s, %(now)s
   FROM profiles_clientsecret s
   JOIN profiles_oauthapplication k ON k.id = s.application_id
