@@ -15,8 +15,10 @@ from profiles.models import User
 PROFILE = "/profile/"
 CREATE = "/profile/api-key/create/"
 REGENERATE = "/profile/api-key/regenerate/"
+END_OLD = "/profile/api-key/end-old/"
 DELETE = "/profile/api-key/delete/"
-ACTIONS = (CREATE, REGENERATE, DELETE)
+CHECK = "/profile/api-key/check/"
+ACTIONS = (CREATE, REGENERATE, END_OLD, DELETE, CHECK)
 SECTION = "/profile/#api-key"
 
 Response = Any  # what the test client returns has a type of its own

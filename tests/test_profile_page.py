@@ -149,7 +149,7 @@ def test_the_page_comes_compressed_and_its_size_tells_nothing(signed_in, key):
 
 
 def test_four_queries_make_the_page(signed_in, key, django_assert_num_queries):
-    # 1 the session, 2 its user with company, access profile and key, 3 the last events, 4 the secrets it tells about
+    # 1 the session, 2 its user with company, access profile and key, 3 the last events, 4 the key's secrets
     with django_assert_num_queries(4):
         signed_in.get(PROFILE)
 

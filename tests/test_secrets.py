@@ -22,11 +22,11 @@ from profiles.models import User
 
 from .conftest import sign_in
 from .oauth import GRANT, INTROSPECT, REVOKE, TOKEN, post
+from .page import CHECK, CREATE, DELETE, END_OLD, PROFILE, REGENERATE
 
 pytestmark = pytest.mark.django_db
 
 SECRET = re.compile(credentials.SECRET_PATTERN)
-CREATE, REGENERATE, DELETE = "/profile/api-key/create/", "/profile/api-key/regenerate/", "/profile/api-key/delete/"
 
 
 def tables() -> Iterator[tuple[str, str]]:
@@ -55,7 +55,7 @@ def mails() -> Iterator[tuple[str, str]]:
 
 def pages(client: Client, user: User) -> Iterator[tuple[str, str]]:
     """The owner's pages, again."""
-    for url in ("/profile/", REGENERATE, DELETE, "/accounts/logout/", "/api/docs", "/api/openapi.json"):
+    for url in (PROFILE, REGENERATE, END_OLD, DELETE, CHECK, "/accounts/logout/", "/api/docs", "/api/openapi.json"):
         response = client.get(url)
         yield f"page {url}", f"{response.content.decode()} {dict(response.items())}"
 
@@ -106,7 +106,9 @@ def test_secrets_and_tokens_are_nowhere_but_in_their_one_answer(
 
     use(*shown(signed_in.post(CREATE)))
     use(*shown(signed_in.post(REGENERATE)))
-    use(*shown(signed_in.post(REGENERATE, headers={"HX-Request": "true"})))
+    use(*shown(signed_in.post(REGENERATE, {"old_secret": "24h"}, headers={"HX-Request": "true"})))
+    for secret in found[::2]:
+        assert secret not in signed_in.post(CHECK, {"secret": secret}).content.decode()
     found += [credentials.digest(credential) for credential in found]
     assert len(found) == 12
 
@@ -127,7 +129,7 @@ def test_secrets_and_tokens_are_nowhere_but_in_their_one_answer(
 
 
 def is_the_digest(where: str, credential: str) -> bool:
-    """Digests are where they belong: a secret's in the key, a token's in the token."""
+    """Digests are where they belong: a secret's also in the key, for servers of the version before; a token's."""
     tables_of_digests = ("table profiles_clientsecret", "table profiles_oauthapplication", "table profiles_accesstoken")
     return where in tables_of_digests and re.fullmatch("[0-9a-f]{64}", credential) is not None
 

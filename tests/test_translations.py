@@ -22,7 +22,7 @@ from profiles.models import KeyEvent, User
 from profiles.origin import Origin
 
 from .conftest import PASSWORD, sign_in
-from .page import CREATE, DELETE, PROFILE, REGENERATE, Response, html, version, words
+from .page import CHECK, CREATE, DELETE, END_OLD, PROFILE, REGENERATE, Response, html, version, words
 from .routes import PROGRAMS, addresses
 
 CATALOGUE = Path(settings.BASE_DIR) / "locale" / "fr" / "LC_MESSAGES" / "django.po"
@@ -137,6 +137,14 @@ def test_whoever_chose_french_gets_it_on_every_page_of_theirs(client, user, acce
     assert_in_french(client.get(PROFILE), "Clé d’API personnelle", "se termine par", "Dernier événement", "Clé créée")
     assert_in_french(client.get(REGENERATE), "Régénérer la clé secrète\u202f?", "Annuler")
     assert_in_french(client.get(DELETE), "Supprimer votre clé d’API personnelle\u202f?", "Confirmer")
+    chosen = {"version": version(user), "old_secret": "24h"}
+    assert_in_french(client.post(REGENERATE, chosen), "L’ancienne clé secrète fonctionne jusqu’au")
+    assert_in_french(
+        client.get(PROFILE), "L’ancienne clé secrète fonctionne encore", "S’arrête dans 24 heures"
+    )
+    assert_in_french(client.get(END_OLD), "Invalider l’ancienne clé secrète maintenant\u202f?", "Invalider maintenant")
+    assert_in_french(client.get(CHECK), "Vérifier une clé secrète", "Clé secrète à vérifier")
+    assert_in_french(client.post(CHECK, {"secret": "avs_"}), "Ce n’est pas une clé secrète de cette clé")
     assert_in_french(client.get("/profile/edit/"), "Fuseau horaire", "Océan Indien", "Allemagne")
     assert_in_french(client.get("/profile/email/"), "Changer d’adresse e-mail")
     assert_in_french(client.get("/profile/picture/"), "Changer la photo")

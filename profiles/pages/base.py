@@ -34,7 +34,7 @@ def page(*methods: str, anyone: bool = False) -> Callable[[View], Callable[..., 
         @declares(Access.ANYONE if anyone else Access.SIGNED_IN)
         @never_cache
         @vary_on_headers("HX-Request")
-        @sensitive_post_parameters("password")
+        @sensitive_post_parameters("password", "secret")
         @wraps(view)
         def policed(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             if request.method not in methods:

@@ -52,6 +52,11 @@ class PromptForm(forms.Form):
         """Whether the password has to be proven and this form did not ask for it yet."""
         return "password" in self.fields and "password" not in self.data and not self.has_error("version")
 
+    @property
+    def only_asks(self) -> bool:
+        """Whether it was sent by Enter in a choice, which confirms nothing: see confirm_form.html."""
+        return "ask" in self.data
+
     def anew(self) -> Self:
         """The form as it is when it is asked for; a choice that was made stays made."""
         return type(self)(self.request, initial={})
@@ -95,10 +100,9 @@ class RegenerateForm(PromptForm):
         choices=OldSecret.choices,
         initial=OldSecret.NOW,
         required=False,
-        widget=forms.RadioSelect,
+        # It stands above the form: what it decides is said right before it.
+        widget=forms.RadioSelect(attrs={"form": "confirm"}),
     )
-
-    field_order = ("version", "old_secret", "password")
 
     def anew(self) -> Self:
         chosen = self.data.get("old_secret")
@@ -127,19 +131,19 @@ class CheckForm(forms.Form):
     secret = forms.CharField(
         label=_("Secret key to check"),
         max_length=200,
-        help_text=_("It is compared, and neither kept nor shown."),
+        help_text=_("It is only compared: it is neither kept nor shown."),
         widget=forms.PasswordInput(
             attrs={"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none", "autofocus": True}
         ),
-        error_messages={"required": _("Paste a secret key.")},
+        error_messages={"required": _("Paste a secret key."), "max_length": _("That is too long for a secret key.")},
     )
 
     def __init__(self, request: UserRequest) -> None:
         super().__init__(request.POST if request.method == "POST" else None)
         self.request = request
 
-    def clean(self) -> dict[str, Any]:
+    def clean_secret(self) -> str:
         """Count the attempt (as guesses at passwords are) before anything is told."""
-        if not self.errors:
-            attempts.secret_check(self.request)
-        return self.cleaned_data
+        attempts.secret_check(self.request)
+        secret: str = self.cleaned_data["secret"]
+        return secret

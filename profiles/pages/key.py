@@ -16,11 +16,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 from django_htmx.http import reswap, retarget
 
-from .. import credentials
 from ..clients import lifecycle, tokens
 from ..http.requests import UserRequest, origin_of
 from ..limits import attempts
-from ..models import ClientSecret
 from ..templatetags.moments import absolute
 from . import reauthentication, section
 from .base import page, wants_part
@@ -99,13 +97,10 @@ def key_check(request: UserRequest) -> HttpResponse:
     if key is None:
         return section.refused(request, lifecycle.NoKey())
     form = CheckForm(request)
-    context: dict[str, Any] = {"form": form, "key": key, "action": "check", "title": _("Check a secret key")}
+    context: dict[str, Any] = {"form": form, "title": _("Check a secret key")}
     if form.is_valid():
-        shown = form.cleaned_data["secret"].strip()
-        context["checked"] = True
+        context["kind"], context["text"] = section.which_secret(key, form.cleaned_data["secret"])
         del form.fields["secret"].widget.attrs["autofocus"]  # the answer has it
-        context["well_formed"] = credentials.is_secret(shown)
-        context["found"] = ClientSecret.objects.filter(application=key, digest=credentials.digest(shown)).first()
     response = _prompt(request, "profiles/partials/check.html", context, status=422 if form.errors else 200)
     return attempts.answered(response, attempts.refusal_in(form))
 
@@ -114,7 +109,7 @@ def _unless_confirmed(request: UserRequest, form: PromptForm) -> HttpResponse | 
     """Ask, or say why nothing is done; None when it was confirmed, and the password proven if it has to be."""
     if not form.is_bound:
         return _ask(request, form)
-    if form.lacks_password:
+    if form.lacks_password or form.only_asks:
         return _ask(request, form.anew())
     if not form.is_valid():
         if form.has_error("version"):

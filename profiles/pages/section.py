@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -17,11 +17,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 from django_htmx.http import reswap, retarget
 
-from .. import rights
+from .. import credentials, rights
 from ..clients import lifecycle
 from ..http.requests import UserRequest
 from ..models import ClientSecret, KeyEvent, OAuthApplication, User
-from ..templatetags.moments import clock
+from ..templatetags.moments import absolute, clock
 from .base import wants_part
 
 EVENTS_SHOWN = 10
@@ -29,6 +29,7 @@ EVENTS_SHOWN = 10
 REFUSAL_SHOWN_FOR = timedelta(days=30)
 
 Action = KeyEvent.Action
+EndReason = ClientSecret.EndReason
 
 
 def url() -> str:
@@ -44,20 +45,24 @@ class Secrets:
     """The one that was replaced and is still good."""
     refused: ClientSecret | None = None
     """The one that was last tried after its end."""
+    leaked: ClientSecret | None = None
+    """The newest, if none is live because it was reported as leaked."""
 
     @classmethod
     def of(cls, key: OAuthApplication | None) -> Secrets:
         if key is None:
             return cls()
         now = timezone.now()
-        told = Q(ends=None) | Q(ends__gt=now, ended=False) | Q(last_refused__gt=now - REFUSAL_SHOWN_FOR)
-        found = list(key.secrets.filter(told))
+        since = now - REFUSAL_SHOWN_FOR
+        told = Q(ends=None) | Q(ends__gt=now, ended=False) | Q(last_refused__gt=since) | Q(end_reason=EndReason.LEAKED)
+        found = list(key.secrets.filter(told))  # the newest first
         live = [secret for secret in found if secret.is_live]
-        tried = [(secret.last_refused, secret.pk, secret) for secret in found if secret.last_refused]
+        tried = [(it.last_refused, it.pk, it) for it in found if it.last_refused and it.last_refused > since]
         return cls(
             current=next((secret for secret in live if secret.ends is None), None),
             old=next((secret for secret in live if secret.ends), None),
             refused=max(tried)[2] if tried else None,
+            leaked=next((secret for secret in found if not live and secret.end_reason == EndReason.LEAKED), None),
         )
 
 
@@ -120,17 +125,50 @@ def told(request: UserRequest, text: str) -> HttpResponse:
     return HttpResponseRedirect(url())
 
 
+@sensitive_variables()
+def which_secret(key: OAuthApplication, shown: str) -> tuple[str, str]:
+    """What somebody is told who asks which secret of their key this is, as (kind of notice, text)."""
+    secret = key.secrets.filter(digest=credentials.digest(shown)).first()
+    if secret is None:
+        said = _("It is not one of this key’s.")
+        incomplete = _("It is not one of this key’s, and not a whole secret key at all. Was it copied in full?")
+        return "info", said if credentials.is_secret(shown) else incomplete
+    if secret.ends is None:
+        return "success", _("It is the current one.")
+    if not secret.is_live:
+        return "info", _how_it_ended(key, secret, secret.ends)
+    if secret.ends_at_first_use:
+        said = _("It is the old one, good until the new one is first used, at the latest until %(ends)s.")
+    else:
+        said = _("It is the old one, good until %(ends)s.")
+    return "warning", said % {"ends": absolute(secret.ends)}
+
+
+def _how_it_ended(key: OAuthApplication, secret: ClientSecret, ends: datetime) -> str:
+    successor = key.secrets.filter(pk__gt=secret.pk).last()  # the newest stands first
+    moments = {"replaced": absolute(successor.created if successor else ends), "ends": absolute(ends)}
+    if secret.end_reason == EndReason.LEAKED:
+        said = _("It was reported as leaked on %(ends)s. It no longer works.")
+    elif secret.end_reason == EndReason.ENDED:
+        said = _("It was replaced on %(replaced)s, and you ended it on %(ends)s.")
+    elif moments["replaced"] == moments["ends"]:
+        said = _("It was replaced on %(replaced)s. It no longer works.")
+    else:
+        said = _("It was replaced on %(replaced)s, and stopped working on %(ends)s.")
+    return said % moments
+
+
 def _why_refused(refusal: lifecycle.KeyChangeRefused, key: OAuthApplication | None, changed: KeyEvent | None) -> str:
     lost = _("The secret key can no longer be shown. If you have not stored it, regenerate it.")
     if isinstance(refusal, lifecycle.KeyExists):
         return _("You already have a personal API access key, and you can have one.") + " " + lost
     if isinstance(refusal, lifecycle.NoOldSecret):
-        return _("Nothing was done: no old secret key works any more.")
+        return _("Nothing was done: there is no old secret key that still works.")
     if isinstance(refusal, lifecycle.NoKey) or not changed:
         return _("Nothing was done: you don’t have a personal API access key.") if not key else lost
-    return " ".join(
-        (_what_happened(changed, clock(changed.time)), _("Nothing was done now."), lost if key else "")
-    ).strip()
+    said = f"{_what_happened(changed, clock(changed.time))} {_('Nothing was done now.')}"
+    # When the old secret has ended, somebody has the new one.
+    return f"{said} {lost}" if key and changed.action != Action.OLD_SECRET_ENDED else said
 
 
 def _what_happened(changed: KeyEvent, time: str) -> str:

@@ -60,9 +60,9 @@
     }, true);
   }
 
-  // Enter in the password field of a prompt goes to its button and does nothing else; pressed again, it confirms.
+  // Enter in a field of a prompt that changes something goes to its button and does nothing else; pressed again, it confirms.
   dialog.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || event.target.type !== "password") return;
+    if (event.key !== "Enter" || !["password", "radio"].includes(event.target.type)) return;
     const form = event.target.form;
     if (!form.querySelector("[type=submit]:disabled")) return;
     event.preventDefault();
