@@ -190,6 +190,16 @@ class Visit:
         self.open()
         return made
 
+    def regenerate(self, old_secret: str) -> tuple[str, str]:
+        """Another secret, with this choice for the one before; and the page as it is when one comes back later."""
+        action(self.page, "regenerate").click()
+        self.page.get_by_label(old_secret, exact=True).check()
+        self.page.locator("[data-confirm]").click()
+        self.page.locator("#fresh-title").wait_for()
+        made = credentials(self.page)
+        self.open()
+        return made
+
 
 def fill_in_sign_in(page: Page, person: Person) -> None:
     page.get_by_label(re.compile("^E-?mail")).fill(person.email)
@@ -201,7 +211,7 @@ def fill_in_sign_in(page: Page, person: Person) -> None:
 
 
 def action(page: Page, name: str) -> Locator:
-    """The control that starts create, regenerate or delete."""
+    """The control that starts create, regenerate, end-old, delete or check."""
     return page.locator(f'[data-action="{name}"]')
 
 

@@ -63,6 +63,29 @@ def active(person: Visit) -> None:
         summary.click()
 
 
+def two_secrets(person: Visit) -> None:
+    person.site.assert_works(*person.make_key(), person.person)
+    person.regenerate("Stops when the new one is first used, in 7 days at the latest")
+    expect(person.page.locator("#api-key")).to_contain_text("The old secret key still works")
+
+
+def two_secrets_and_the_new_one_is_shown(person: Visit) -> None:
+    person.make_key()
+    open_dialog(person.page, "regenerate").get_by_label("Stops in 24 hours").check()
+    person.page.get_by_role("alertdialog").get_by_role("button", name="Regenerate").click()
+    person.page.locator("#fresh-title").wait_for()
+
+
+def ended_and_tried(person: Visit) -> None:
+    old = person.make_key()
+    person.regenerate("Stops in 24 hours")
+    open_dialog(person.page, "end-old").get_by_role("button", name="End it now").click()
+    expect(person.page.locator("#api-key")).to_contain_text("was ended on")
+    person.site.assert_refused(*old)
+    person.open()
+    expect(person.page.locator("#api-key")).to_contain_text("was last refused on")
+
+
 def revoked(person: Visit) -> None:
     person.make_key()
     person.site.revoke(person.person, "It was found in a public repository.")
@@ -91,9 +114,54 @@ def regenerate_dialog(person: Visit) -> None:
     open_dialog(person.page, "regenerate")
 
 
+def regenerate_dialog_with_a_choice(person: Visit) -> None:
+    two_secrets(person)
+    open_dialog(person.page, "regenerate").get_by_label("Stops in 24 hours").check()
+
+
+def end_old_dialog(person: Visit) -> None:
+    two_secrets(person)
+    open_dialog(person.page, "end-old")
+
+
+def end_old_page(person: Visit) -> None:
+    two_secrets(person)
+    person.open("/profile/api-key/end-old/")
+
+
 def delete_dialog(person: Visit) -> None:
     person.make_key()
     open_dialog(person.page, "delete")
+
+
+def check_dialog(person: Visit) -> None:
+    person.make_key()
+    open_dialog(person.page, "check")
+
+
+def checked_in_dialog(person: Visit) -> None:
+    _, secret = person.make_key()
+    prompt = open_dialog(person.page, "check")
+    prompt.get_by_label("Secret key to check").fill(secret)
+    prompt.get_by_role("button", name="Check").click()
+    expect(prompt).to_contain_text("It is the current one.")
+
+
+def checked_on_the_page(person: Visit) -> None:
+    _, secret = person.make_key()
+    person.regenerate("Stops in 24 hours")
+    page = person.open("/profile/api-key/check/")
+    page.get_by_label("Secret key to check").fill(secret)
+    page.get_by_role("button", name="Check").click()
+    expect(page.locator("main")).to_contain_text("It is the old one, good until")
+
+
+def refused_check(person: Visit) -> None:
+    person.make_key()
+    prompt = open_dialog(person.page, "check")
+    prompt.get_by_label("Secret key to check").fill("   ")
+    prompt.get_by_role("button", name="Check").click()
+    expect(prompt).to_contain_text("Paste a secret key.")
 
 
 def lost_network_in_dialog(person: Visit) -> None:
@@ -129,6 +197,16 @@ def wrong_password_in_dialog(person: Visit) -> None:
     expect(prompt).to_contain_text("That is not your password.")
 
 
+def wrong_password_beside_a_choice(person: Visit) -> None:
+    person.make_key()
+    person.grow_stale()
+    prompt = open_dialog(person.page, "regenerate")
+    prompt.get_by_label("Stops in 24 hours").check()
+    prompt.get_by_label("Your password").fill("certainly not it")
+    prompt.get_by_role("button", name="Regenerate").click()
+    expect(prompt).to_contain_text("That is not your password.")
+
+
 def regenerate_page(person: Visit) -> None:
     person.make_key()
     person.open("/profile/api-key/regenerate/")
@@ -154,15 +232,26 @@ STATES = [
     hidden_and_copied,
     regenerated,
     active,
+    two_secrets,
+    two_secrets_and_the_new_one_is_shown,
+    ended_and_tried,
     revoked,
     stale,
     deleted,
     regenerate_dialog,
+    regenerate_dialog_with_a_choice,
+    end_old_dialog,
+    end_old_page,
     delete_dialog,
+    check_dialog,
+    checked_in_dialog,
+    checked_on_the_page,
+    refused_check,
     lost_network,
     lost_network_in_dialog,
     password_dialog_for_create,
     wrong_password_in_dialog,
+    wrong_password_beside_a_choice,
     regenerate_page,
     delete_page_with_wrong_password,
     menu,

@@ -1,4 +1,4 @@
-"""The two prompts as dialogs, and where the focus is before, while and after."""
+"""The prompts as dialogs, and where the focus is before, while and after."""
 
 from __future__ import annotations
 
@@ -7,19 +7,31 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from .browser import NO_KEY, action, credentials, dialog, focused, open_dialog
+from .browser import NO_KEY, Visit, action, credentials, dialog, focused, open_dialog
 
 pytestmark = pytest.mark.browser
 
-TITLES = {"regenerate": "Regenerate the secret key?", "delete": "Delete your personal API access key?"}
-CONFIRM = {"regenerate": "Regenerate", "delete": "Confirm"}
-both = pytest.mark.parametrize("name", ["regenerate", "delete"])
+TITLES = {
+    "regenerate": "Regenerate the secret key?",
+    "end-old": "End the old secret key now?",
+    "delete": "Delete your personal API access key?",
+}
+CONFIRM = {"regenerate": "Regenerate", "end-old": "End it now", "delete": "Confirm"}
+each = pytest.mark.parametrize("name", TITLES)
 
 
-@both
+def make_key(person: Visit, name: str) -> tuple[str, str]:
+    """A key that there is something to ask about. Returns the credentials that the prompt's button would end."""
+    made = person.make_key()
+    if name == "end-old":
+        person.regenerate("Stops in 24 hours")
+    return made
+
+
+@each
 def test_a_prompt_is_a_modal_dialog_with_name_and_description(visit, name):  # page 25, 29
     person = visit()
-    person.make_key()
+    make_key(person, name)
     prompt = open_dialog(person.page, name)
     assert prompt.evaluate("element => element.tagName === 'DIALOG' && element.matches(':modal')")
     expect(prompt).to_have_accessible_name(TITLES[name])
@@ -27,7 +39,7 @@ def test_a_prompt_is_a_modal_dialog_with_name_and_description(visit, name):  # p
     assert person.page.url.endswith("/profile/")
 
 
-@both
+@pytest.mark.parametrize("name", ["regenerate", "delete"])
 def test_a_prompt_says_what_would_be_cut_off(visit, site, name):  # page 30, 31
     person = visit()
     client_id, secret = person.make_key()
@@ -41,10 +53,10 @@ def test_a_prompt_says_what_would_be_cut_off(visit, site, name):  # page 30, 31
     expect(prompt).to_contain_text("from 127.0.0.1, python-requests")
 
 
-@both
+@each
 def test_the_focus_begins_on_cancel_and_stays_inside(visit, name):  # page 25, 26
     person = visit()
-    person.make_key()
+    make_key(person, name)
     page = person.page
     open_dialog(page, name)
     assert focused(page) == "Cancel"
@@ -53,14 +65,15 @@ def test_the_focus_begins_on_cancel_and_stays_inside(visit, name):  # page 25, 2
         page.keyboard.press(key)
         seen.add(focused(page))
     # "body": after the last stop it is the turn of the browser's own bar.
-    assert seen - {"body"} == {"Cancel", CONFIRM[name]}
+    choice = {"Stops at once"} if name == "regenerate" else set()
+    assert seen - {"body"} == {"Cancel", CONFIRM[name]} | choice
 
 
-@both
+@each
 @pytest.mark.parametrize("way", ["Escape", "Enter", "Cancel"])
 def test_a_cancelled_prompt_changes_nothing_and_returns_the_focus(visit, site, name, way):  # page 26, 27
     person = visit()
-    client_id, secret = person.make_key()
+    client_id, secret = make_key(person, name)
     page = person.page
     action(page, name).focus()
     page.keyboard.press("Enter")
@@ -77,10 +90,10 @@ def test_a_cancelled_prompt_changes_nothing_and_returns_the_focus(visit, site, n
     assert focused(page) == "Cancel"
 
 
-@both
+@each
 def test_enter_on_the_page_of_a_prompt_cancels_too(visit, site, name):  # page 26
     person = visit(script=False)
-    client_id, secret = person.make_key()
+    client_id, secret = make_key(person, name)
     page = person.page
     action(page, name).click()
     expect(page.get_by_role("heading", level=1)).to_have_text(TITLES[name])
@@ -90,26 +103,28 @@ def test_enter_on_the_page_of_a_prompt_cancels_too(visit, site, name):  # page 2
     site.assert_works(client_id, secret, person.person)
 
 
-@both
+@each
 @pytest.mark.parametrize("script", [True, False])
 def test_the_page_of_a_prompt_acts(visit, site, name, script):  # page 36
     """It can be come to with JavaScript too: by its address, or back from sign-in."""
     person = visit(script=script)
-    made = person.make_key()
+    made = make_key(person, name)
     page = person.open(f"/profile/api-key/{name}/")
     page.get_by_role("button", name=CONFIRM[name], exact=True).click()
     if name == "delete":
         expect(page.locator("#api-key")).to_contain_text(NO_KEY)
+    elif name == "end-old":
+        expect(page.locator("#api-key")).to_contain_text("The old secret key was ended on")
     else:
         page.locator("#fresh-title").wait_for()
         site.assert_works(*credentials(page), person.person)
     site.assert_refused(*made)
 
 
-@both
+@each
 def test_a_wrong_password_on_the_page_of_a_prompt_is_told(visit, site, name):  # page 34, 36
     person = visit()
-    made = person.make_key()
+    made = make_key(person, name)
     person.grow_stale()
     page = person.open(f"/profile/api-key/{name}/")
     page.get_by_label("Your password").fill("certainly not it")
@@ -118,10 +133,10 @@ def test_a_wrong_password_on_the_page_of_a_prompt_is_told(visit, site, name):  #
     site.assert_works(*made, person.person)
 
 
-@both
+@each
 def test_a_click_beside_the_dialog_confirms_nothing_and_keeps_what_was_typed(visit, site, name):  # page 28
     person = visit()
-    client_id, secret = person.make_key()
+    client_id, secret = make_key(person, name)
     person.grow_stale()
     prompt = open_dialog(person.page, name)
     prompt.get_by_label("Your password").fill("typed, and not sent")
@@ -161,9 +176,15 @@ def test_the_focus_follows_each_change(visit):  # page 9, 27
     expect(page.get_by_text("ends in")).to_be_visible()
     expect(page.locator("#api-key-title")).to_be_focused()
 
-    open_dialog(page, "regenerate").get_by_role("button", name="Regenerate").press("Enter")
+    prompt = open_dialog(page, "regenerate")
+    prompt.get_by_label("Stops in 24 hours").check()
+    prompt.get_by_role("button", name="Regenerate").press("Enter")
     expect(page.locator("#fresh-title")).to_be_focused()
     assert focused(page) == "The secret key has been regenerated"
+
+    open_dialog(page, "end-old").get_by_role("button", name="End it now").press("Enter")
+    expect(page.locator("#api-key")).to_contain_text("The old secret key was ended on")
+    expect(page.locator("#api-key-title")).to_be_focused()
 
     open_dialog(page, "delete").get_by_role("button", name="Confirm").press("Enter")
     expect(page.locator("#api-key")).to_contain_text(NO_KEY)

@@ -37,7 +37,15 @@ def states(person: Visit):
     for summary in page.locator("#api-key summary").all():
         summary.click()
     yield "active", page
-    for name in ("regenerate", "delete"):
+    open_dialog(page, "regenerate")
+    yield "regenerate dialog", page
+    page.locator("[name=old_secret][value=first-use]").check()
+    page.locator("[data-confirm]").click()
+    page.locator("#fresh-title").wait_for()
+    yield "regenerated", page
+    person.open()
+    yield "two secrets", page
+    for name in ("end-old", "check", "delete"):
         open_dialog(page, name)
         yield f"{name} dialog", page
         page.keyboard.press("Escape")
@@ -132,13 +140,13 @@ LENGTHEN = """() => {
 
 
 def sizes(page: Page) -> list[tuple[str, float, float]]:
-    """What can be pressed, with its size; running text apart."""
+    """What can be pressed, with its size; running text apart. A radio button is pressed anywhere on its label."""
     found = page.evaluate(
         """(targets) => [...document.querySelectorAll(targets)]
           .filter((it) => it.checkVisibility({visibilityProperty: true}) && !it.matches(".skip"))
           .filter((it) => !document.querySelector("dialog[open]") || it.closest("dialog"))
           .filter((it) => !(it.matches("p a, li a, dd a") && getComputedStyle(it).display === "inline"))
-          .map((it) => [it, it.getBoundingClientRect()])
+          .map((it) => [it, (it.closest("label") ?? it).getBoundingClientRect()])
           .map(([it, box]) => [it.outerHTML.slice(0, 100), box.width, box.height])""",
         TARGETS,
     )
@@ -256,7 +264,8 @@ def test_forced_colours_show_every_control_and_the_focus(visit, scheme):  # page
     person = visit(scheme=scheme, forced_colors="active", reduced_motion="no-preference")
     for name, page in states(person):
         borderless = page.evaluate(
-            """() => [...document.querySelectorAll(".button, .icon-button, input:not([type=hidden]), dialog")]
+            """() => [...document.querySelectorAll(".button, .icon-button, input, dialog")]
+              .filter((it) => !["hidden", "radio"].includes(it.type))
               .filter((it) => it.checkVisibility() && parseFloat(getComputedStyle(it).borderTopWidth) < 1)
               .map((it) => it.outerHTML.slice(0, 100))"""
         )

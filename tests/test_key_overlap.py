@@ -427,6 +427,13 @@ def test_a_leaked_secret_is_said_in_words_and_regenerate_is_the_way_on(signed_in
     ]
 
 
+def test_that_a_leaked_secret_was_tried_is_told_for_thirty_days_too(signed_in, leaked):
+    refuse(leaked)
+    assert "last refused" in words(signed_in.get(PROFILE))
+    refuse(leaked, last_refused=timezone.now() - timedelta(days=31))
+    assert "last refused" not in words(signed_in.get(PROFILE))
+
+
 def test_with_no_live_secret_there_is_nothing_to_choose(signed_in, user, leaked):
     asked = signed_in.get(REGENERATE)
     assert "No secret key of this key works any more." in words(asked)

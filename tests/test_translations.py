@@ -139,9 +139,7 @@ def test_whoever_chose_french_gets_it_on_every_page_of_theirs(client, user, acce
     assert_in_french(client.get(DELETE), "Supprimer votre clé d’API personnelle\u202f?", "Confirmer")
     chosen = {"version": version(user), "old_secret": "24h"}
     assert_in_french(client.post(REGENERATE, chosen), "L’ancienne clé secrète fonctionne jusqu’au")
-    assert_in_french(
-        client.get(PROFILE), "L’ancienne clé secrète fonctionne encore", "S’arrête dans 24 heures"
-    )
+    assert_in_french(client.get(PROFILE), "L’ancienne clé secrète fonctionne encore", "S’arrête dans 24 heures")
     assert_in_french(client.get(END_OLD), "Invalider l’ancienne clé secrète maintenant\u202f?", "Invalider maintenant")
     assert_in_french(client.get(CHECK), "Vérifier une clé secrète", "Clé secrète à vérifier")
     assert_in_french(client.post(CHECK, {"secret": "avs_"}), "Ce n’est pas une clé secrète de cette clé")

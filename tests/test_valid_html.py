@@ -19,7 +19,7 @@ from profiles.models import User
 from .admin_site import browser_of
 from .conftest import make_key
 from .mfa import give_password, set_up_totp
-from .page import CREATE, DELETE, PROFILE, REGENERATE, Response, by_htmx, html, long_ago, version
+from .page import CHECK, CREATE, DELETE, END_OLD, PROFILE, REGENERATE, Response, by_htmx, html, long_ago, version
 from .routes import PEOPLE, PROGRAMS, routes
 from .valid_html import assert_valid, problems
 
@@ -81,18 +81,27 @@ def test_every_page_for_a_user(signed_in):
 
 def test_every_state_of_the_key(user, signed_in, key):
     check(signed_in.get(PROFILE))
-    for path in (REGENERATE, DELETE):
-        check(signed_in.get(path))
-        check(by_htmx(signed_in, path), part=True)
     check(signed_in.post(REGENERATE, {"version": 0}))
     check(signed_in.post(REGENERATE, {"version": version(user)}))
-    check(by_htmx(signed_in, REGENERATE, {"version": version(user)}), part=True)
+    check(signed_in.post(REGENERATE, {"version": version(user), "old_secret": "first-use"}))
+    check(by_htmx(signed_in, REGENERATE, {"version": version(user), "old_secret": "24h"}), part=True)
+    check(by_htmx(signed_in, REGENERATE, {"old_secret": "never"}), part=True)
+    check(signed_in.get(PROFILE))
+    for path in (REGENERATE, END_OLD, DELETE, CHECK):
+        check(signed_in.get(path))
+        check(by_htmx(signed_in, path), part=True)
+    for secret in (key.secret, "avs_", ""):
+        check(signed_in.post(CHECK, {"secret": secret}))
+        check(by_htmx(signed_in, CHECK, {"secret": secret}), part=True)
     check(by_htmx(signed_in, REGENERATE, {"version": 0}), part=True)
+    check(by_htmx(signed_in, END_OLD, {"version": version(user)}), part=True)
+    check(by_htmx(signed_in, END_OLD, {"version": version(user)}), part=True)
     check(by_htmx(signed_in, DELETE, {"version": version(user)}), part=True)
     check(signed_in.get(PROFILE))
     check(by_htmx(signed_in, CREATE, {"version": version(user)}), part=True)
+    signed_in.post(REGENERATE, {"version": version(user), "old_secret": "24h"})
     long_ago(signed_in)
-    for path in (REGENERATE, DELETE):
+    for path in (REGENERATE, END_OLD, DELETE):
         check(by_htmx(signed_in, path), part=True)
         wrong = {"version": version(user), "password": "x"}
         check(by_htmx(signed_in, path, wrong), part=True)
