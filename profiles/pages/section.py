@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
 from django.db.models import Q
 from django.http import HttpResponse, HttpResponseRedirect
@@ -20,6 +19,7 @@ from django_htmx.http import reswap, retarget
 from .. import credentials, rights
 from ..clients import lifecycle
 from ..http.requests import UserRequest
+from ..http.urls import absolute_url
 from ..models import ClientSecret, KeyEvent, OAuthApplication, User
 from ..templatetags.moments import absolute, clock
 from .base import wants_part
@@ -83,25 +83,11 @@ def answer(
     """
     # After a change once more: who you are, your key and its version are to be of one moment, the one after it.
     owner = get_object_or_404(User.objects.with_all(), pk=request.user.pk) if request.method == "POST" else request.user
-    key: OAuthApplication | None = getattr(owner, "key", None)
-    events = list(owner.key_events.all()[:EVENTS_SHOWN])
-    changed = next((event for event in events if event.action in lifecycle.CHANGES), None)
+    context = {**_state(owner), "secret": secret, "done": done}
     notices = list(notices or [])
     if refusal:
-        notices.append(("warning", _why_refused(refusal, key, changed)))
-    context: dict[str, Any] = {
-        "owner": owner,
-        "key": key,
-        "version": changed.pk if changed else lifecycle.version(owner) if len(events) == EVENTS_SHOWN else 0,
-        "secrets": Secrets.of(key),
-        "secret": secret,
-        "done": done,
-        "events": events,
-        "revoked": changed if changed and changed.action == Action.REVOKED else None,
-        "notices": notices,
-        "token_url": settings.BASE_URL + reverse("oauth-token"),
-        "api_url": settings.BASE_URL + "/api/v1/users/current",
-    }
+        notices.append(("warning", _why_refused(refusal, context["key"], context["changed"])))
+    context["notices"] = notices
     if wants_part(request):
         response = render(request, "profiles/partials/key_section.html", context, status=status)
         return reswap(retarget(response, "#api-key"), "outerHTML")
@@ -110,6 +96,25 @@ def answer(
     context["messages"] = [m for m in said if "key" not in m.tags.split()]
     context["rights"] = rights.grouped(owner.rights)
     return render(request, "profiles/profile.html", context, status=status)
+
+
+def _state(owner: User) -> dict[str, Any]:
+    """What the section says of the owner's key, there or not."""
+    key: OAuthApplication | None = getattr(owner, "key", None)
+    events = list(owner.key_events.all()[:EVENTS_SHOWN])
+    changed = next((event for event in events if event.action in lifecycle.CHANGES), None)
+    no_more = len(events) < EVENTS_SHOWN
+    return {
+        "owner": owner,
+        "key": key,
+        "version": changed.pk if changed else 0 if no_more else lifecycle.version(owner),
+        "secrets": Secrets.of(key),
+        "events": events,
+        "changed": changed,
+        "revoked": changed if changed and changed.action == Action.REVOKED else None,
+        "token_url": absolute_url("oauth-token"),
+        "api_url": absolute_url("api-users-current"),
+    }
 
 
 def refused(request: UserRequest, refusal: lifecycle.KeyChangeRefused) -> HttpResponse:
