@@ -53,14 +53,14 @@ def scale(keys: int, tokens: int, *, rounds: int, seconds: float, times: int) ->
         finally:
             for server in servers:
                 server.process.stop()
-    lines = [f"## {keys:,} keys and {tokens:,} live tokens beside one key and none", ""]
+    lines = [f"## {keys:,} keys and {tokens:,} active tokens beside one key and none", ""]
     lines += ["The requests of the second row go to 200 of its keys and tokens by turns.", ""]
     for name, (one, many) in rows.items():
         lines += report.requests(name, [one, many], {"one key": one})
     title = ["change, in the process, by the clock", "one key, ms", "so many, ms", "ratio"]
     lines += [f"| {' | '.join(title)} |", "| --- | ---: | ---: | ---: |"]
     lines += [f"| {name} | {one:.2f} | {many:.2f} | {many / one:.2f} |" for name, (one, many) in milliseconds.items()]
-    heavy = f"Regenerate (heavy) is of a key with {tokens // 10:,} live tokens, beside one with none."
+    heavy = f"Regenerate (heavy) is of a key with {tokens // 10:,} active tokens, beside one with none."
     return [*lines, "", heavy, ""]
 
 

@@ -163,7 +163,7 @@ def key(user: User) -> KeyPair:
 
 @pytest.fixture
 def token(key: KeyPair) -> str:
-    """A live access token of `user`, with all their rights."""
+    """A active access token of `user`, with all their rights."""
     return make_token(key)
 
 

@@ -91,25 +91,25 @@ def test_keys_are_filtered_by_company(superuser, company, key, admin_user):
     assert result(superuser, KEYS, company=company.pk) == [key.key]
 
 
-def test_a_key_is_shown_with_its_use_and_live_tokens(superuser, user, key):
+def test_a_key_is_shown_with_its_use_and_active_tokens(superuser, user, key):
     for _ in range(3):
         make_token(key)
     at = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
     OAuthApplication.objects.update(last_used=at, last_used_address="203.0.113.7", last_used_agent="curl/8")
-    assert result(superuser, KEYS)[0].live_tokens == 3
+    assert result(superuser, KEYS)[0].active_tokens == 3
     page = superuser.get(f"{KEYS}{key.key.pk}/change/").content.decode()
     for text in (user.email, "Fleet Ltd", "2026-03-01 12:30:00", "203.0.113.7", "curl/8", ">3<"):
         assert text in page, text
     user.is_active = False
     user.save()
-    assert result(superuser, KEYS)[0].live_tokens == 0
+    assert result(superuser, KEYS)[0].active_tokens == 0
 
 
-def test_the_list_counts_live_tokens_only_so_far(superuser, key, monkeypatch):
-    monkeypatch.setattr("profiles.admin.keys.LIVE_TOKENS_IN_LIST", 2)
+def test_the_list_counts_active_tokens_only_so_far(superuser, key, monkeypatch):
+    monkeypatch.setattr("profiles.admin.keys.ACTIVE_TOKENS_IN_LIST", 2)
     for _ in range(3):
         make_token(key)
-    assert '<td class="field-live_tokens">2+</td>' in superuser.get(KEYS).content.decode()
+    assert '<td class="field-active_tokens">2+</td>' in superuser.get(KEYS).content.decode()
 
 
 def test_the_list_never_loads_a_secret(superuser, key, token):  # security 64

@@ -206,7 +206,7 @@ def test_the_request_is_the_owners_and_marked(token, user):  # security 49
     view(RequestFactory().get("/", headers={"Authorization": f"Bearer {token}"}))
     assert seen[0].user == user
     assert seen[0].user.is_authenticated
-    assert isinstance(seen[0].auth, tokens.LiveToken)
+    assert isinstance(seen[0].auth, tokens.ActiveToken)
 
 
 @pytest.mark.parametrize(

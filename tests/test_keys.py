@@ -195,7 +195,7 @@ def test_delete_leaves_the_rows_of_tokens_to_the_purge(user, key, django_assert_
     with django_assert_max_num_queries(12):
         lifecycle.delete(owner=user, origin=by(user))
     assert AccessToken.objects.count() == 5
-    assert AccessToken.objects.live().count() == 0
+    assert AccessToken.objects.active().count() == 0
 
 
 def test_saving_a_user_read_before_a_change_does_not_undo_it(user, key, token):

@@ -74,7 +74,7 @@ def test_the_end_is_kept_to_the_second(user, key, choice, time, at):  # security
     at(end)
     assert not works(key.client_id, key.secret)
     assert tokens.find(token) is None
-    assert not AccessToken.objects.live().exists()
+    assert not AccessToken.objects.active().exists()
 
 
 def test_a_token_says_truly_how_long_it_lives(user, key, at):
@@ -181,7 +181,7 @@ def test_no_clock_is_asked_about_what_was_ended_at_once(user, key, token, change
     at(timezone.now() - timedelta(minutes=5))
     assert not works(key.client_id, key.secret)
     assert tokens.find(token) is None
-    assert not AccessToken.objects.live().exists()
+    assert not AccessToken.objects.active().exists()
 
 
 def test_what_was_chosen_is_in_the_event(user, key):
@@ -242,7 +242,7 @@ def test_a_disabled_client_is_refused_at_once_and_comes_back(user, key, token): 
     assert tokens.find(token) is None
     assert tokens.issue(client_id=key.client_id, secret=key.secret, scope="inherit") is None
     assert not works(key.client_id, key.secret)
-    assert not AccessToken.objects.live().exists()
+    assert not AccessToken.objects.active().exists()
     assert not OAuthApplication.objects.get().is_usable(None)
     OAuthApplication.objects.update(disabled=False)
     assert tokens.find(token)

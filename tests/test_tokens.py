@@ -133,7 +133,7 @@ def test_sql_and_orm_agree_on_what_is_live(user, token, change):
     change(user)
     live = change is nothing
     assert (tokens.find(token) is not None) == live
-    assert AccessToken.objects.live().exists() == live
+    assert AccessToken.objects.active().exists() == live
     assert row.is_expired() == (not live)
 
 
@@ -197,8 +197,8 @@ def test_revoke_leaves_the_tokens_of_others_alone(other_user, token):  # securit
 def test_count_stops_where_it_is_told(key):
     for _ in range(4):
         make_token(key)
-    assert tokens.count_live(key.key) == 4
-    assert tokens.count_live(key.key, at_most=3) == 3
+    assert tokens.count_active(key.key) == 4
+    assert tokens.count_active(key.key, at_most=3) == 3
 
 
 def test_use_is_noted_with_address_and_client(key):  # security 62

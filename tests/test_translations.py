@@ -158,7 +158,7 @@ def test_the_admin_site_is_french_too(client, admin_user, key):
     for path, shown in {
         "user/": "Dernière connexion (UTC)",
         "company/add/": "Authentification multifacteur exigée",
-        "oauthapplication/": "Jetons valides",
+        "oauthapplication/": "Jetons actifs",
         f"oauthapplication/{key.key.pk}/change/": "Révoquer…",
         "keyevent/": "Clé créée",
         "accessprofile/add/": "Voir les règles d’alerte",

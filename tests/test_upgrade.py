@@ -1,4 +1,4 @@
-"""From the database of the first version to that of today: keys and live tokens go on, and nothing dead comes back.
+"""From the database of the first version to that of today: keys and active tokens go on, and nothing dead comes back.
 
 The rows are written by the statements of that time, see `version_before`.
 """
@@ -152,7 +152,7 @@ def test_what_had_ended_stays_ended(site):  # security 19, 20
     assert not any(site.accepts(token) for token in site.dead)
 
 
-def test_live_tokens_go_on(site):
+def test_active_tokens_go_on(site):
     assert all(site.accepts(token) for token in site.live)
 
 

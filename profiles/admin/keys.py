@@ -42,8 +42,8 @@ from .base import (
     users_found_by,
 )
 
-LIVE_TOKENS_IN_LIST = 100
-LIVE_TOKENS_IN_DETAIL = 1000
+ACTIVE_TOKENS_IN_LIST = 100
+ACTIVE_TOKENS_IN_DETAIL = 1000
 
 
 def at_most(number: int, limit: int) -> str:
@@ -110,7 +110,7 @@ class KeyAdmin(ReadOnly, ListAdmin):
         "created_time",
         "secret_created_time",
         "last_use",
-        "live_tokens",
+        "active_tokens",
     )
     list_select_related = ("user__company",)
     list_filter = (LastUsedFilter, KeysOfCompany)
@@ -132,11 +132,11 @@ class KeyAdmin(ReadOnly, ListAdmin):
         "last_used_time",
         "last_used_address",
         "last_used_agent",
-        "live_tokens_counted",
+        "active_tokens_counted",
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        live = AccessToken.objects.live().filter(application=OuterRef("pk")).order_by()
+        active = AccessToken.objects.active().filter(application=OuterRef("pk")).order_by()
         newest = ClientSecret.objects.filter(application=OuterRef("pk")).order_by("-id")
         return (
             super()
@@ -146,7 +146,7 @@ class KeyAdmin(ReadOnly, ListAdmin):
             .filter(user__isnull=False)
             .defer("user__password")
             .annotate(
-                live_tokens=CappedCount(live.values("pk")[:LIVE_TOKENS_IN_LIST]),
+                active_tokens=CappedCount(active.values("pk")[:ACTIVE_TOKENS_IN_LIST]),
                 secret_created=Subquery(newest.values("created")[:1]),
             )
         )
@@ -198,13 +198,13 @@ class KeyAdmin(ReadOnly, ListAdmin):
         client = Truncator(obj.last_used_agent).chars(40)
         return two_lines(self.last_used_time(obj), " · ".join(filter(None, (obj.last_used_address, client))))
 
-    @admin.display(description=gettext_lazy("live tokens"))
-    def live_tokens(self, obj: Any) -> str:
-        return at_most(obj.live_tokens, LIVE_TOKENS_IN_LIST)
+    @admin.display(description=gettext_lazy("active tokens"))
+    def active_tokens(self, obj: Any) -> str:
+        return at_most(obj.active_tokens, ACTIVE_TOKENS_IN_LIST)
 
-    @admin.display(description=gettext_lazy("live tokens"))
-    def live_tokens_counted(self, obj: OAuthApplication) -> str:
-        return at_most(tokens.count_live(obj, at_most=LIVE_TOKENS_IN_DETAIL), LIVE_TOKENS_IN_DETAIL)
+    @admin.display(description=gettext_lazy("active tokens"))
+    def active_tokens_counted(self, obj: OAuthApplication) -> str:
+        return at_most(tokens.count_active(obj, at_most=ACTIVE_TOKENS_IN_DETAIL), ACTIVE_TOKENS_IN_DETAIL)
 
     def change_view(
         self,
@@ -257,13 +257,13 @@ class KeyAdmin(ReadOnly, ListAdmin):
         return HttpResponseRedirect(reverse("admin:profiles_oauthapplication_changelist"))
 
     def _confirm(self, request: HttpRequest, found: list[Any], form: RevokeForm) -> HttpResponse:
-        rows = [(key, tokens.count_live(key, at_most=LIVE_TOKENS_IN_DETAIL)) for key in found]
+        rows = [(key, tokens.count_active(key, at_most=ACTIVE_TOKENS_IN_DETAIL)) for key in found]
         context = {
             **self.admin_site.each_context(request),
             "title": ngettext("Revoke this key?", "Revoke these keys?", len(found)),
             "opts": self.opts,
             "form": form,
-            "rows": [(key, at_most(number, LIVE_TOKENS_IN_DETAIL)) for key, number in rows],
+            "rows": [(key, at_most(number, ACTIVE_TOKENS_IN_DETAIL)) for key, number in rows],
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/profiles/oauthapplication/revoke.html", context)
@@ -297,7 +297,7 @@ class AccessTokenAdmin(ReadOnly, ListAdmin):
 
     company_path = "application__user__company"
 
-    list_display = ("number", "key_or_gone", "owner", "scope", "created_time", "expires_time", "live")
+    list_display = ("number", "key_or_gone", "owner", "scope", "created_time", "expires_time", "active")
     list_filter = ()
     extra_lookups = ("application",)
     sortable_by = ()
@@ -305,14 +305,14 @@ class AccessTokenAdmin(ReadOnly, ListAdmin):
     search_help_text = gettext_lazy(
         "Client ID or its first characters; the owner's e-mail address, uid or name; company."
     )
-    fields = ("key_or_gone", "owner", "scope", "created_time", "expires_time", "live")
+    fields = ("key_or_gone", "owner", "scope", "created_time", "expires_time", "active")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         # Also the tokens of deleted keys, which the model's default and a join (select_related) would hide.
         tokens = reach.within(AccessToken.objects.all(), actor_of(request), self.company_path)
         tokens = tokens.order_by(*self.get_ordering(request))
-        live = AccessToken.objects.live().filter(pk=OuterRef("pk"))
-        tokens = tokens.annotate(is_live=Exists(live))
+        active = AccessToken.objects.active().filter(pk=OuterRef("pk"))
+        tokens = tokens.annotate(is_active=Exists(active))
         return tokens.defer("token", "token_checksum").prefetch_related("application__user")
 
     def found_by(self, word: str) -> Q:
@@ -345,6 +345,6 @@ class AccessTokenAdmin(ReadOnly, ListAdmin):
     def expires_time(self, obj: AccessToken) -> str:
         return moment(obj.expires)
 
-    @admin.display(description=gettext_lazy("live"), boolean=True)
-    def live(self, obj: Any) -> bool:
-        return bool(obj.is_live)
+    @admin.display(description=gettext_lazy("active"), boolean=True)
+    def active(self, obj: Any) -> bool:
+        return bool(obj.is_active)

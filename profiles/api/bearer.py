@@ -42,7 +42,7 @@ class ApiRequest(HttpRequest):
     """A request with an active token. It has `auth`; the request of a browser session does not."""
 
     user: User
-    auth: tokens.LiveToken
+    auth: tokens.ActiveToken
     parameters: Mapping[str, str]
 
 
@@ -112,7 +112,7 @@ def _authenticated(request: HttpRequest, right: str | None) -> ApiRequest:
     if scheme.lower() != "bearer":
         raise _missing()
     token = tokens.look_up(value.strip())
-    if not isinstance(token, tokens.LiveToken):
+    if not isinstance(token, tokens.ActiveToken):
         logger.warning("token refused: path=%s address=%s", request.path, client_address(request) or "-")
         raise _invalid(token)
     if right is not None and right not in token.rights:

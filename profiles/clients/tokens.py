@@ -3,8 +3,8 @@
 The SQL of the token path stands here and nowhere else. It is written out because one statement must decide
 and act at once (`issue`), and because the ORM would compile the same statements anew for every request,
 which costs more than the database takes to answer. Moments go in and come out as text, because psycopg takes longer
-for a `datetime` than for the rest of a row. `ClientSecret.objects.live()` and `AccessToken.objects.live()` say the same
-in the ORM's words; `tests/test_tokens.py` holds them together on both databases.
+for a `datetime` than for the rest of a row. `ClientSecret.objects.live()` and `AccessToken.objects.active()` say the
+same in the ORM's words; `tests/test_tokens.py` holds them together on both databases.
 
 A secret is found by its digest, whoever's it is: nothing that this does depends on whether a Client ID exists.
 
@@ -80,7 +80,7 @@ class IssuedToken:
 
 
 @dataclass(frozen=True, slots=True)
-class LiveToken:
+class ActiveToken:
     """A token that is accepted at this moment, with its key and its owner as they are at this moment."""
 
     id: int
@@ -221,13 +221,13 @@ def authenticate(*, client_id: str, secret: str) -> AuthenticatedClient | None:
     return AuthenticatedClient(client=ProvenClient(key_id, secret_id), client_id=client_id, rights=held)
 
 
-def find(token: str) -> LiveToken | None:
+def find(token: str) -> ActiveToken | None:
     """The token with its owner, if it is live: not expired, its secret live, its owner active."""
     found = look_up(token)
-    return found if isinstance(found, LiveToken) else None
+    return found if isinstance(found, ActiveToken) else None
 
 
-def look_up(token: str) -> LiveToken | End | None:
+def look_up(token: str) -> ActiveToken | End | None:
     """The token, live or dead; None if there is none such (any more).
 
     The owner is a real `User` with its company and access profile, the fields that the API does not need
@@ -239,9 +239,9 @@ def look_up(token: str) -> LiveToken | End | None:
     row = _fetch_one(_FIND, {"token": credentials.digest(token), "now": now})
     if row is None:
         return None
-    is_live, expires_value, ends, ended, end_reason, pk, scope, created, secret_id, key_id, client_id, *rest = row
+    is_active, expires_value, ends, ended, end_reason, pk, scope, created, secret_id, key_id, client_id, *rest = row
     expires = _datetime(expires_value)
-    if not is_live:
+    if not is_active:
         end = _end_of_secret(now, ends=ends, ended=ended, reason=end_reason, key_id=key_id)
         if end and end.at <= expires:
             return end
@@ -254,7 +254,7 @@ def look_up(token: str) -> LiveToken | End | None:
     owner.access_profile = (
         AccessProfile.from_db(DEFAULT_DB_ALIAS, _PROFILE_FIELDS, profile) if owner.access_profile_id else None
     )
-    return LiveToken(
+    return ActiveToken(
         id=pk,
         client=ProvenClient(key_id, secret_id),
         client_id=client_id,
@@ -274,9 +274,9 @@ def revoke(token: str, *, key_id: int) -> bool:
     return bool(deleted)
 
 
-def count_live(key: OAuthApplication, *, at_most: int = 1000) -> int:
+def count_active(key: OAuthApplication, *, at_most: int = 1000) -> int:
     """How many tokens of this key are live, counted up to `at_most` so that it never takes long."""
-    return AccessToken.objects.live().filter(application=key)[:at_most].count()
+    return AccessToken.objects.active().filter(application=key)[:at_most].count()
 
 
 def _raise_if_ended(client_id: str, digest: str, now: datetime) -> None:

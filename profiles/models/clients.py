@@ -209,7 +209,7 @@ class ClientSecret(models.Model):
 
 
 class AccessTokenQuerySet(models.QuerySet["AccessToken"]):
-    def live(self) -> Self:
+    def active(self) -> Self:
         """The tokens that are accepted now. `tokens` has the same rule in SQL; a test holds them together."""
         now = timezone.now()
         return self.filter(
@@ -266,4 +266,4 @@ class AccessToken(AbstractAccessToken):
 
     def is_expired(self) -> bool:
         """The toolkit's question before it accepts a token: also true when its secret has ended since."""
-        return super().is_expired() or not AccessToken.objects.live().filter(pk=self.pk).exists()
+        return super().is_expired() or not AccessToken.objects.active().filter(pk=self.pk).exists()

@@ -138,7 +138,7 @@ def _ask(request: UserRequest, form: PromptForm, *, status: int = 200) -> HttpRe
     to_password = "password" in form.fields and (form.action == "create" or bool(form.errors))
     if to_password:
         form.fields["password"].widget.attrs["autofocus"] = True
-    count = tokens.count_live(key, at_most=TOKENS_COUNTED + 1) if key else 0
+    count = tokens.count_active(key, at_most=TOKENS_COUNTED + 1) if key else 0
     context = {
         "form": form,
         "action": form.action,
@@ -147,7 +147,7 @@ def _ask(request: UserRequest, form: PromptForm, *, status: int = 200) -> HttpRe
         "version": form.seen_now,
         "key": key,
         "secrets": secrets,
-        "live_tokens": min(count, TOKENS_COUNTED),
+        "active_tokens": min(count, TOKENS_COUNTED),
         "more_tokens": count > TOKENS_COUNTED,
     }
     response = _prompt(request, form.fragment, context, status=status)
