@@ -136,6 +136,8 @@ def test_a_first_use_that_cannot_be_written_is_no_use(user, key, monkeypatch):
 def test_a_third_secret_ends_the_oldest_at_once(user, key):  # security 27
     second = regenerate(user, OldSecret.DAY)
     third = regenerate(user, OldSecret.DAY)
+    actions = list(user.key_events.order_by("id").values_list("action", flat=True))
+    assert actions == ["created", "regenerated", "old_secret_ended", "regenerated"]
     assert [works(pair.client_id, pair.secret) for pair in (key, second, third)] == [False, True, True]
     assert ClientSecret.objects.live().count() == 2
 
@@ -189,6 +191,48 @@ def test_what_was_chosen_is_in_the_event(user, key):
         regenerate(user, choice)
     events = user.key_events.filter(action="regenerated").order_by("id")
     assert [event.old_secret for event in events] == CHOICES
+
+
+def test_what_is_over_by_this_clock_is_over_by_every_clock(user, key, token, at):  # security 15, 20
+    """Another server, whose clock is behind, must not take for good what this one no longer sees."""
+    regenerate(user, OldSecret.DAY)
+    end = row_of(key).ends
+    assert end
+    at(end + SECOND)
+    regenerate(user, OldSecret.NOW)
+    at(end - SECOND)
+    assert not works(key.client_id, key.secret)
+    assert tokens.find(token) is None
+
+
+def test_a_key_without_a_live_secret_is_regenerated_at_once(user, key):
+    ClientSecret.objects.update(ended=True, ends=timezone.now(), end_reason=ClientSecret.EndReason.LEAKED)
+    new = regenerate(user, OldSecret.DAY)
+    assert works(new.client_id, new.secret)
+    assert user.key_events.first().old_secret == OldSecret.NOW
+
+
+def test_a_first_use_beside_the_deletion_of_the_owner_is_no_fault(user, key, monkeypatch):
+    """The token that was issued is dead anyway."""
+    begin = lifecycle._begin
+
+    def deleted_before(owner: User, seen: int | None) -> None:
+        User.objects.filter(pk=owner.pk).delete()
+        begin(owner, seen)
+
+    monkeypatch.setattr(lifecycle, "_begin", deleted_before)
+    use(key)
+    assert not works(key.client_id, key.secret)
+
+
+def test_a_key_that_goes_with_its_user_ends_its_secret(user, key):
+    user.delete()
+    row = row_of(key)
+    assert (row.ended, row.end_reason, row.application) == (True, "deleted", None)
+    at = row.ends
+    usage.note_refusal(row.pk, address="198.51.100.9", user_agent="cron/1")
+    row.refresh_from_db()
+    assert (row.ends, row.last_refused_address, row.last_used_address) == (at, None, None)
 
 
 # --- What the database keeps ----------------------------------------------------------------------------------
@@ -282,6 +326,34 @@ def test_a_token_that_had_expired_before_has_expired(user, key, token):
     AccessToken.objects.update(expires=at)
     lifecycle.regenerate(owner=user, origin=by(user))
     assert tokens.look_up(token) == tokens.End("expired", at)
+
+
+@pytest.mark.parametrize("choice", LATER)
+def test_after_an_overlap_each_is_told_the_right_time(user, key, token, choice, at):
+    regenerated = timezone.now()
+    new = regenerate(user, choice)
+    end = row_of(key).ends
+    assert end
+    if choice == OldSecret.FIRST_USE:
+        use(new)
+        end = row_of(key).ends
+        assert end
+    # As if it had lived long enough to see the end of its secret.
+    AccessToken.objects.update(expires=end + timedelta(hours=1))
+    at(end + SECOND)
+    with pytest.raises(tokens.SecretEnded) as ended:
+        tokens.issue(client_id=key.client_id, secret=key.secret, scope="inherit")
+    assert ended.value.end.reason == "replaced"
+    assert abs(ended.value.end.at - regenerated) < timedelta(seconds=10)
+    assert tokens.look_up(token) == tokens.End(tokens.STOPPED, end)
+
+
+def test_a_token_tells_no_later_end_than_that_of_its_secret(user, key, token):
+    AccessToken.objects.update(expires=timezone.now() + timedelta(days=3))
+    regenerate(user, OldSecret.DAY)
+    found = tokens.find(token)
+    assert found
+    assert found.expires == row_of(key).ends
 
 
 @pytest.mark.parametrize("off", ["owner", "client"])

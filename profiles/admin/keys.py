@@ -142,8 +142,8 @@ class KeyAdmin(ReadOnly, ListAdmin):
             super()
             .get_queryset(request)
             .select_related("user__company")
-            # These are not even loaded: so they cannot be shown by mistake.
             .filter(user__isnull=False)
+            # It is not even loaded: so it cannot be shown by mistake.
             .defer("user__password")
             .annotate(
                 active_tokens=CappedCount(active.values("pk")[:ACTIVE_TOKENS_IN_LIST]),
@@ -271,7 +271,7 @@ class KeyAdmin(ReadOnly, ListAdmin):
     def _revoke(self, request: HttpRequest, key: OAuthApplication, reason: str) -> bool:
         """Revoke exactly this key, not one that its owner made in the meantime; False if it no longer exists."""
         with transaction.atomic():
-            owner = User.objects.select_for_update().filter(pk=key.owner.pk).first()
+            owner = User.objects.select_for_update(no_key=True).filter(pk=key.owner.pk).first()
             if owner is None or not OAuthApplication.objects.filter(pk=key.pk, user=owner).exists():
                 return False
             lifecycle.revoke(owner=owner, origin=origin_of(request, via=KeyEvent.Via.ADMIN), reason=reason)

@@ -31,6 +31,7 @@ METHODS = ("GET", "HEAD")
 ENDED: dict[str, str] = {
     "expired": "expired",
     EndReason.REPLACED: "ended when the secret key was regenerated,",
+    tokens.STOPPED: "ended when the old secret key stopped,",
     EndReason.ENDED: "ended when the old secret key was ended by its owner,",
     EndReason.DELETED: "ended when the key was deleted,",
     EndReason.REVOKED: "ended when the key was revoked,",

@@ -1,13 +1,14 @@
-"""The life of a key: create, regenerate, end the old secret, delete, and revoke by staff. Nothing else changes one.
+"""The life of a key: create, regenerate, end the old secret, delete, and revoke by staff. What is noted of its
+use is in `usage`.
 
 The page, the admin site and the commands call these functions; each is one transaction that holds the change
-and its event, and after it the owner is mailed. They all begin with `_begin`, which locks the owner's row and compares
-the version that the caller saw with the one that there is. So
+and its event, and after it the owner is mailed. Each locks the owner's row first and compares the version that the
+caller saw with the one that there is (`_begin`). So
 
 - of several simultaneous changes exactly one goes through, on every database (ASVS 15.4.2), and
 - a form that was made before another change does nothing, also one that would fit again (Create, after Delete).
 
-The version is the number of the last event: each change writes one in its transaction, and none is ever taken back.
+The version is the number of the last event of a change: each writes one in its transaction, and none is taken back.
 
 A secret ends in one of three ways: at once (`_end`), at a moment that was said when it was replaced, or by the first
 use of its successor. Its access tokens end with it, whatever their number, because each is good as long as its
@@ -31,6 +32,9 @@ from ..origin import Origin
 
 # How long the replaced secret stays good at the longest.
 OVERLAPS = {OldSecret.FIRST_USE: timedelta(days=7), OldSecret.DAY: timedelta(hours=24)}
+
+# How far the clocks of two servers may be apart.
+CLOCKS_APART = timedelta(minutes=1)
 
 Action = KeyEvent.Action
 EndReason = ClientSecret.EndReason
@@ -81,7 +85,7 @@ def create(*, owner: User, origin: Origin, version: int | None = None) -> tuple[
     if of(owner):
         raise KeyExists
     key = OAuthApplication.objects.create(user=owner)
-    secret = _new_secret(key, origin, timezone.now())
+    secret = _new_secret(key, origin, key.created)
     _record(Action.CREATED, owner, key.client_id, origin)
     return key, secret
 
@@ -98,14 +102,16 @@ def regenerate(
     _begin(owner, version)
     key = _key_of(owner)
     now = timezone.now()
-    if old_secret in OVERLAPS:
-        _end(key, EndReason.REPLACED, now, ends__isnull=False)
+    if old_secret in OVERLAPS and key.secrets.filter(ends=None).exists():
+        if _end(key, EndReason.REPLACED, now, ends__isnull=False):
+            _record(Action.OLD_SECRET_ENDED, owner, key.client_id, origin)
         key.secrets.filter(ends=None).update(
             ends=now + OVERLAPS[old_secret],
             ends_at_first_use=old_secret == OldSecret.FIRST_USE,
             end_reason=EndReason.REPLACED,
         )
     else:
+        old_secret = OldSecret.NOW  # also where there is none that could stay good
         _end(key, EndReason.REPLACED, now)
     secret = _new_secret(key, origin, now)
     key.save(update_fields=["updated"])
@@ -125,17 +131,23 @@ def end_old_secret(*, owner: User, origin: Origin, version: int | None = None) -
 
 @transaction.atomic
 def first_use(secret_id: int, *, origin: Origin) -> None:
-    """Note that this secret was used for the first time; a secret that was to be good until then ends."""
+    """Note that this secret was used for the first time; a secret that was to be good until then ends.
+
+    Nothing to note where the key, or its owner, was deleted meanwhile: what was obtained with it is dead.
+    """
     key = OAuthApplication.objects.select_related("user").filter(secrets=secret_id).first()
     if key is None:
         return
-    _begin(key.user, None)
+    try:
+        _begin(key.owner, None)
+    except KeyChanged:
+        return
     now = timezone.now()
     if not ClientSecret.objects.filter(pk=secret_id, first_used=None).update(first_used=now):
         return
     # Only that of its predecessors: an old secret that is used for the first time ends nothing.
     if _end(key, EndReason.REPLACED, now, ends_at_first_use=True, pk__lt=secret_id):
-        _record(Action.OLD_SECRET_ENDED, key.user, key.client_id, origin)
+        _record(Action.OLD_SECRET_ENDED, key.owner, key.client_id, origin)
 
 
 @transaction.atomic
@@ -190,8 +202,13 @@ def _new_secret(key: OAuthApplication, origin: Origin, now: datetime) -> str:
 
 
 def _end(key: OAuthApplication, reason: ClientSecret.EndReason, now: datetime, **which: object) -> int:
-    """End the live secrets of a key, or those of them that are asked for, at once; how many there were."""
-    return key.secrets.live(now).filter(**which).update(ended=True, ends=now, end_reason=reason)
+    """End the live secrets of a key, or those of them that are asked for, at once; how many there were.
+
+    One whose time was over a moment ago is ended too, as it was: on the clock of another server it may not be over yet.
+    """
+    secrets = key.secrets.filter(ended=False, **which)
+    just_over = secrets.filter(ends__gt=now - CLOCKS_APART, ends__lte=now).update(ended=True)
+    return just_over + secrets.live(now).update(ended=True, ends=now, end_reason=reason)
 
 
 def _delete(

@@ -18,6 +18,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections
@@ -46,6 +47,10 @@ class End:
     at: datetime
 
 
+# A reason beside those of the model: of a token whose secret was replaced earlier than it stopped.
+STOPPED = "stopped"
+
+
 class SecretEnded(Exception):
     """The secret shown was one of this client's, and is so no more. Only who has it can learn this."""
 
@@ -68,10 +73,15 @@ class IssuedToken:
     """A token just made. `token` is the credential, and this the only place that has it."""
 
     token: str
-    expires_in: int
+    expires: datetime
     scope: str
     client: ProvenClient
     fields: Mapping[str, Any]  # of the row
+
+    @property
+    def expires_in(self) -> int:
+        """Seconds from now, rounded up; the database may have let us wait."""
+        return max(0, ceil((self.expires - timezone.now()).total_seconds()))
 
     @property
     def row(self) -> AccessToken:
@@ -136,15 +146,16 @@ SELECT k.id, s.id, p.rights
 
 # Only for a secret that was refused.
 _WHAT_BECAME_OF = """
-SELECT s.id, CAST(s.ends AS text), s.ended, s.end_reason, k.id
+SELECT s.id, CAST(s.ends AS text), s.ended, s.end_reason,
+       (SELECT CAST(MIN(n.created) AS text) FROM profiles_clientsecret n
+         WHERE n.application_id = s.application_id AND n.id > s.id)
   FROM profiles_clientsecret s
-  LEFT JOIN profiles_oauthapplication k ON k.id = s.application_id
  WHERE s.digest = %(secret)s AND s.client_id = %(client_id)s
 """
 
 _FIND = f"""
 SELECT t.expires > %(now)s AND {_SECRET_IS_LIVE} AND {_CLIENT_IS_ON},
-       CAST(t.expires AS text), CAST(s.ends AS text), s.ended, s.end_reason,
+       CAST(t.expires AS text), CAST(s.ends AS text), s.ended, s.ends_at_first_use, s.end_reason,
        t.id, t.scope, CAST(t.created AS text), s.id, k.id, k.client_id,
        u.id, u.uid, u.email, u.name, u.phone_number, u.picture, u.company_id, u.access_profile_id,
        c.uid, c.name, p.uid, p.name, p.rights
@@ -202,7 +213,7 @@ def issue(*, client_id: str, secret: str, scope: str) -> IssuedToken | None:
     }
     return IssuedToken(
         token=token,
-        expires_in=int((expires - now).total_seconds()),
+        expires=expires,
         scope=scope,
         client=ProvenClient(key_id, secret_id),
         fields=fields,
@@ -222,13 +233,13 @@ def authenticate(*, client_id: str, secret: str) -> AuthenticatedClient | None:
 
 
 def find(token: str) -> ActiveToken | None:
-    """The token with its owner, if it is live: not expired, its secret live, its owner active."""
+    """The token with its owner, if it is active: not expired, its secret live, its client and its owner switched on."""
     found = look_up(token)
     return found if isinstance(found, ActiveToken) else None
 
 
 def look_up(token: str) -> ActiveToken | End | None:
-    """The token, live or dead; None if there is none such (any more).
+    """The token, or why it is dead; None if there is none such (any more).
 
     The owner is a real `User` with its company and access profile, the fields that the API does not need
     deferred.
@@ -239,13 +250,11 @@ def look_up(token: str) -> ActiveToken | End | None:
     row = _fetch_one(_FIND, {"token": credentials.digest(token), "now": now})
     if row is None:
         return None
-    is_active, expires_value, ends, ended, end_reason, pk, scope, created, secret_id, key_id, client_id, *rest = row
-    expires = _datetime(expires_value)
+    is_active, expires_value, ends, *end, pk, scope, created, secret_id, key_id, client_id = row[:12]
+    expires = min(map(_datetime, filter(None, (expires_value, ends))))
     if not is_active:
-        end = _end_of_secret(now, ends=ends, ended=ended, reason=end_reason, key_id=key_id)
-        if end and end.at <= expires:
-            return end
-        return End("expired", expires) if expires <= now else End("", now)
+        return _why_dead(now, expires, ends, *end)
+    rest = row[12:]
     user_row, (company_uid, company_name, profile_uid, profile_name, profile_rights) = rest[:8], rest[8:]
     owner = User.from_db(DEFAULT_DB_ALIAS, _OWNER_FIELDS, user_row)
     company = (owner.company_id, company_uid, company_name)
@@ -275,8 +284,20 @@ def revoke(token: str, *, key_id: int) -> bool:
 
 
 def count_active(key: OAuthApplication, *, at_most: int = 1000) -> int:
-    """How many tokens of this key are live, counted up to `at_most` so that it never takes long."""
+    """How many tokens of this key are active, counted up to `at_most` so that it never takes long."""
     return AccessToken.objects.active().filter(application=key)[:at_most].count()
+
+
+def _why_dead(  # noqa: PLR0917 - columns, in their order
+    now: datetime, expires: datetime, ends: str | None, ended: object, at_first_use: object, reason: str
+) -> End:
+    """Why a token is dead; `expires` is its own end or that of its secret, whichever comes first."""
+    if not ends or _datetime(ends) > expires:
+        return End("expired", expires) if expires <= now else End("", now)
+    if not ended and expires > now:
+        return End("", now)
+    later = reason == EndReason.REPLACED and (at_first_use or not ended)
+    return End(STOPPED if later else reason, expires)
 
 
 def _raise_if_ended(client_id: str, digest: str, now: datetime) -> None:
@@ -284,21 +305,13 @@ def _raise_if_ended(client_id: str, digest: str, now: datetime) -> None:
     row = _fetch_one(_WHAT_BECAME_OF, {"secret": digest, "client_id": client_id})
     if row is None:
         return
-    secret_id, ends, ended, reason, key_id = row
-    end = _end_of_secret(now, ends=ends, ended=ended, reason=reason, key_id=key_id)
-    if end and end.at > now - RECOGNISED_FOR:
-        raise SecretEnded(secret_id=secret_id, end=end)
-
-
-def _end_of_secret(
-    now: datetime, *, ends: str | None, ended: object, reason: str | None, key_id: int | None
-) -> End | None:
-    """The end of a secret out of its columns; None if it is live."""
-    at = _datetime(ends) if ends else now
-    if ended or (ends and at <= now):
-        return End(reason or EndReason.REPLACED, at)
-    # A server of the version before, or the end of its owner, deleted the key and knew of no reason.
-    return End(EndReason.DELETED, now) if key_id is None else None
+    secret_id, ends, ended, reason, successor_made = row
+    if not ends:
+        return
+    at = _datetime(ends)
+    if (ended or at <= now) and at > now - RECOGNISED_FOR:
+        replaced = reason == EndReason.REPLACED and successor_made
+        raise SecretEnded(secret_id=secret_id, end=End(reason, _datetime(successor_made) if replaced else at))
 
 
 def _fetch_one(sql: str, params: Mapping[str, str | datetime]) -> tuple[Any, ...] | None:

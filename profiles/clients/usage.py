@@ -67,7 +67,8 @@ def note_refusal(secret_id: int, *, address: str | None, user_agent: str) -> Non
     now = timezone.now()
     due = Q(last_refused__isnull=True) | Q(last_refused__lt=now - EVERY)
     try:
-        ClientSecret.objects.filter(due, pk=secret_id).update(
+        # Of a deleted key there is nobody who would see it.
+        ClientSecret.objects.filter(due, pk=secret_id, application__isnull=False).update(
             last_refused=now, last_refused_address=address, last_refused_agent=user_agent
         )
     except DatabaseError:

@@ -153,8 +153,11 @@ def reauthentication(request: HttpRequest) -> Attempt:
 
 
 def secret_check(request: HttpRequest) -> Attempt:
-    """Count a secret key that a signed-in user checks. Raises TooMany."""
-    return _begin(_counted(f"secret-check:{request.user.pk}", SECRET_CHECKS))
+    """Count a secret key that a signed-in user wants to be told about, right or not. Raises TooMany.
+
+    By session, as for passwords that are asked for again.
+    """
+    return _begin(_counted(f"secret-check:{request.session.session_key}", SECRET_CHECKS))
 
 
 def setting_up(request: HttpRequest) -> Attempt:

@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RunPython(lock_tables, lock_tables),
+        migrations.RunPython(lock_tables, migrations.RunPython.noop),
         migrations.CreateModel(
             name='ClientSecret',
             fields=[
@@ -217,4 +217,6 @@ class Migration(migrations.Migration):
             name='key_version',
             field=models.PositiveBigIntegerField(db_default=0, default=0, editable=False, verbose_name='key version'),
         ),
+        # On the way back this comes first.
+        migrations.RunPython(migrations.RunPython.noop, lock_tables),
     ]

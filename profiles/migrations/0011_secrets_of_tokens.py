@@ -10,7 +10,7 @@ TOKENS = """
 UPDATE profiles_accesstoken
    SET secret_id = (SELECT s.id FROM profiles_clientsecret s
                      WHERE s.application_id = profiles_accesstoken.application_id AND s.ends IS NULL)
- WHERE expires > %s
+ WHERE expires > %s AND secret_id IS NULL
    AND key_version = (SELECT u.key_version FROM profiles_user u WHERE u.id = profiles_accesstoken.user_id)
 """
 

@@ -8,10 +8,12 @@ moment is the change visible and an old token still good.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.signals import pre_delete
+from django.dispatch import receiver
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -206,6 +208,16 @@ class ClientSecret(models.Model):
     @property
     def is_live(self) -> bool:
         return not self.ended and (self.ends is None or self.ends > timezone.now())
+
+
+@receiver(pre_delete, sender=OAuthApplication)
+def end_secrets(instance: OAuthApplication, **kwargs: Any) -> None:
+    """End the secrets of a key that is deleted in whatever way, with its user for example; forget where it was used."""
+    now = timezone.now()
+    instance.secrets.live(now).update(ended=True, ends=now, end_reason=ClientSecret.EndReason.DELETED)
+    instance.secrets.update(
+        last_used_address=None, last_used_agent="", last_refused_address=None, last_refused_agent=""
+    )
 
 
 class AccessTokenQuerySet(models.QuerySet["AccessToken"]):

@@ -20,7 +20,8 @@ class Command(base.Command):
     help = (
         "Makes a database safe to serve that was just restored from a backup: ends every access token, session and "
         "open form in it, some of which had ended since. Run it before the site starts. Keys that were deleted, "
-        "revoked or regenerated since the backup work again as they did then; only you can know which: see "
+        "revoked or regenerated since the backup, or whose old secret key was ended, work again as they did then; only "
+        "you can know which: see "
         '"Restore" in docs/operations.md.'
     )
 
@@ -40,7 +41,8 @@ class Command(base.Command):
         if keys:
             self.stdout.write(
                 f"The {keys:,} keys are as they were at the backup. Now revoke those that were deleted, revoked or "
-                "regenerated since: manage.py revokekeys --listed FILE, or --all if that cannot be known."
+                "regenerated since, or whose old secret key was ended: manage.py revokekeys --listed FILE, or --all if "
+                "that cannot be known."
             )
 
 

@@ -26,7 +26,7 @@ class Command(base.Command):
         )
         parser.add_argument(
             "--overlap",
-            choices=[OldSecret.FIRST_USE, OldSecret.DAY],
+            choices=[OldSecret.FIRST_USE.value, OldSecret.DAY.value],
             help="with --regenerate: until when the old secret key stays good: until the new one is first used, for "
             "7 days at the latest, or for 24 hours",
         )

@@ -99,7 +99,7 @@ class Command(base.Command):
             with transaction.atomic():
                 # Lock the owner's row first, as every change does. Then select exactly this key again, as it may have
                 # been used, or replaced by another one, since it was read.
-                owner = User.objects.select_for_update().filter(pk=key.owner.pk).first()
+                owner = User.objects.select_for_update(no_key=True).filter(pk=key.owner.pk).first()
                 if owner is None or not selected.filter(pk=key.pk).exists():
                     continue
                 lifecycle.revoke(owner=owner, origin=origin, reason=reason)
