@@ -190,7 +190,7 @@ def work(  # noqa: PLR0917 - granian's own order, all of it
     # Granian is told from here, once, and not from the signal handler: a message before it listens is lost, and it
     # would block for ever on a second one.
     while not told and not ended.is_set():
-        time.sleep(0.2)
+        time.sleep(0.2)  # so late may a stop be noticed
     runner.deadlines.shorten()
     shutdown.set()
     ended.wait()

@@ -191,6 +191,17 @@ def test_the_choice_is_in_sight_on_a_phone(visit, height):  # page 38, 39
         assert box["y"] + box["height"] <= actions["y"]
 
 
+@pytest.mark.parametrize("height", [600, 900])
+def test_a_long_prompt_begins_at_its_title(visit, height):  # page 38, 39
+    person = visit(width=390, height=height)
+    person.make_key()
+    person.open()
+    prompt = ask(person.page, "regenerate", script=True)
+    assert focused(person.page) == "Cancel"
+    expect(prompt.get_by_role("heading", name="Regenerate the secret key?")).to_be_in_viewport(ratio=1)
+    expect(prompt.get_by_role("button", name="Cancel")).to_be_in_viewport(ratio=1)
+
+
 @with_and_without_script
 def test_a_wrong_password_leaves_the_choice(visit, site, script):  # page 34
     person = visit(script=script)

@@ -1,9 +1,8 @@
-"""The life of a key: create, regenerate, end the old secret, delete, and revoke by staff. What is noted of its
-use is in `usage`.
+"""The life of a key: create, regenerate, end the old secret, delete, and revoke by staff.
 
-The page, the admin site and the commands call these functions; each is one transaction that holds the change
-and its event, and after it the owner is mailed. Each locks the owner's row first and compares the version that the
-caller saw with the one that there is (`_begin`). So
+What is noted of its use is in `usage`. The page, the admin site and the commands call these functions; each is one
+transaction that holds the change and its event, and after it the owner is mailed. Each locks the owner's row first and
+compares the version that the caller saw with the one that there is (`_begin`). So
 
 - of several simultaneous changes exactly one goes through, on every database (ASVS 15.4.2), and
 - a form that was made before another change does nothing, also one that would fit again (Create, after Delete).

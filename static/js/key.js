@@ -89,6 +89,9 @@
       dialog.setAttribute("aria-labelledby", "confirm-title");
       dialog.setAttribute("aria-describedby", "confirm-text");
       dialog.showModal();
+      // A long prompt begins at its title: the focus on Cancel would scroll to the end, and that is in sight anyway.
+      const actions = document.activeElement.closest(".actions");
+      if (actions && getComputedStyle(actions).position === "sticky") dialog.scrollTop = 0;
     } else if (target.id === "api-key") {
       opener = null;
       if (dialog.open) dialog.close();
