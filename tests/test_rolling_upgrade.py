@@ -297,7 +297,11 @@ def test_no_request_of_theirs_is_the_victim_of_a_deadlock(before, migration):
             stderr=subprocess.PIPE,
             text=True,
         )
-        while before.sql("SELECT count(*) FROM pg_locks WHERE NOT granted") == [(0,)]:
+        waiting = (
+            "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)"
+            " WHERE NOT granted AND datname = current_database()"  # other tests share the server
+        )
+        while before.sql(waiting) == [(0,)]:
             assert migrating.poll() is None, migrating.communicate()
         connection.execute(version_before.REGENERATE, (None, "", "", None, 1))
     _, said = migrating.communicate(timeout=60)

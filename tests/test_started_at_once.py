@@ -79,7 +79,8 @@ def test_it_holds_where_each_transaction_may_have_another_connection(site):
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         [(state, snapshot)] = site.sql(
-            "SELECT state, backend_xmin FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE locktype = 'advisory'"
+            "SELECT state, backend_xmin FROM pg_stat_activity JOIN pg_locks USING (pid)"
+            " WHERE locktype = 'advisory' AND datname = current_database()"  # other tests share the server
         )
         assert state == "idle in transaction"
         assert snapshot is None  # with one, it would hold up CREATE INDEX CONCURRENTLY
