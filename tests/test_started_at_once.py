@@ -55,7 +55,7 @@ def test_all_succeed_and_the_work_is_done_once(site):
     assert DEMO_PASSWORD not in "".join(out + err for out, err in told)
 
 
-def test_who_is_killed_leaves_no_lock(site):
+def test_who_is_killed_leaves_no_lock(site, tmp_path):
     holder = begin(site, sys.executable, "-c", HOLD)
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
@@ -63,6 +63,7 @@ def test_who_is_killed_leaves_no_lock(site):
     assert waiting.stderr is not None
     assert waiting.stderr.readline().startswith("Waiting for another process")
     assert waiting.poll() is None
+    assert not list(tmp_path.glob("*.sqlite3*"))  # two who make the file at once can be told that it is locked
     holder.send_signal(signal.SIGKILL)
     holder.communicate()
     assert waiting.communicate(timeout=60) == ("", "")

@@ -8,6 +8,7 @@ from ..exclusive import one_at_a_time
 
 
 class Command(createcachetable.Command):
-    def handle(self, *args: Any, **options: Any) -> None:
+    # Not only handle(): the checks before it connect, and of two who make an SQLite file one finds it locked.
+    def execute(self, *args: Any, **options: Any) -> str | None:
         with one_at_a_time(self, options["database"]):
-            super().handle(*args, **options)
+            return super().execute(*args, **options)
