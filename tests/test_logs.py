@@ -393,7 +393,7 @@ def test_the_runbook_finds_what_was_done_and_nothing_that_was_made_up(logged_ser
     assert DEMO_PASSWORD not in text
     # Beside lines of the log there is what commands say, and the server's first process, which sees no request.
     others = re.compile(
-        r"(usage:|\[INFO\]|(revokekeys|createkey|exportevents|manage\.py|CommandError|[0-9]+ mails)\b| ).*"
+        r"(usage:|\[(INFO|WARNING)\]|(revokekeys|createkey|exportevents|manage\.py|CommandError|[0-9]+ mails)\b| ).*"
     )
     for line in text.splitlines():
         assert LINE.fullmatch(line) or others.fullmatch(line), line
