@@ -25,8 +25,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "airvantage_keys.settings")
 KEY_OF = "other@demo.example"
 
 
-def prepare(*static: str) -> dict[str, str]:
+def prepare(*static: str) -> dict[str, Any]:
     from profiles import credentials
+    from profiles.api import schemas
     from profiles.clients import lifecycle
     from profiles.models import User
 
@@ -35,9 +36,11 @@ def prepare(*static: str) -> dict[str, str]:
     call_command("demodata")
     if static:
         call_command("collectstatic", interactive=False, verbosity=0)
-    key, secret = lifecycle.create(owner=User.objects.get(email=KEY_OF), origin=_origin())
+    owner = User.objects.get(email=KEY_OF)
+    key, secret = lifecycle.create(owner=owner, origin=_origin())
     # A well-formed secret that belongs to no key.
-    return {"client_id": key.client_id, "secret": secret, "other_secret": credentials.new_secret()}
+    other = credentials.new_secret()
+    return {"client_id": key.client_id, "secret": secret, "other_secret": other, "owner": schemas.user(owner)}
 
 
 def page() -> list[str]:

@@ -36,6 +36,7 @@ def _start(name: str, url: str, folder: Path, keys: int = 0, tokens: int = 0) ->
         server.requests["token"] = server.requests["token"].with_authorization(by_turns)
         held = tuple(f"Bearer {token}" for token in sample["tokens"])
         server.requests["bearer"] = server.requests["bearer"].with_authorization(held)
+        server.owner = None  # each token has another
     server.requests = {name: server.requests[name] for name in ROWS}
     return server
 

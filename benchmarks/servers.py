@@ -23,6 +23,16 @@ PEERS = Path(__file__).parent / "peers"
 WORKERS, THREADS = 2, 4
 FORM = "grant_type=client_credentials"
 PASSWORD = secrets.token_urlsafe(20)
+# The owner of the peers' clients, as a call with a token is to answer it; of ours it is one of the demo data.
+OWNER: Mapping[str, object] = {
+    "company": {"uid": "5bd3c0cf4d5e4a8f8a4e0e3a9c1f7d26", "name": "Demo Company"},
+    "uid": "8c1f0a7b2e9d4c35b6a4d3e2f1908877",
+    "email": "bench@demo.example",
+    "name": "Bench User",
+    "phoneNumber": "+33123456789",
+    "profile": {"uid": "0f6b1d2c3a4e4f5d8c7b9a8e6d5c4b3a", "name": "Operator"},
+    "picture": None,
+}
 
 
 @dataclass
@@ -35,6 +45,7 @@ class Server:
     requests: dict[str, Request]
     first_answer: float  # seconds from the start
     tokens_in: LiteralString = ""  # the SQL that counts its tokens
+    owner: Mapping[str, object] | None = None  # what `bearer` answers, where it is the same for each token
     slow: frozenset[str] = frozenset()  # requests that get few connections and more time, to be answered at all
 
     def count_tokens(self) -> int:
@@ -59,6 +70,8 @@ class Server:
                 raise Failed(f"{self.name}: {name}: {answer}")
             if name == "introspection" and answer.json().get("active") is not True:
                 raise Failed(f"{self.name}: {name}: {answer}")
+            if name == "bearer" and self.owner and answer.json() != self.owner:
+                raise Failed(f"{self.name}: {name}: {answer}, and not {self.owner}")
         token = self.new_token()
         if not self.is_live(token) or self.is_live(token.swapcase()):
             raise Failed(f"{self.name} does not tell its own token from another")
@@ -113,7 +126,7 @@ def start_ours(name: str, folder: Path, database_url: str, *, pages: bool = True
     return serve_ours(name, folder, environment, port, ask_ours(environment, "prepare", *["static"] * pages))
 
 
-def serve_ours(name: str, folder: Path, environment: Mapping[str, str], port: int, key: Mapping[str, str]) -> Server:
+def serve_ours(name: str, folder: Path, environment: Mapping[str, str], port: int, key: Mapping[str, Any]) -> Server:
     """Start ours on a database that is prepared, and has this key."""
     # The command that script/server ends in.
     command = [sys.executable, "-m", "airvantage_keys.server", "--host", "127.0.0.1", "--port", str(port)]
@@ -123,7 +136,7 @@ def serve_ours(name: str, folder: Path, environment: Mapping[str, str], port: in
     client_id, secret = key["client_id"], key["secret"]
     good = Request("/api/oauth/token", FORM, basic(client_id, secret))
     server = Server(name, process, environment["DATABASE_URL"], {"token": good}, first_answer)
-    server.tokens_in = "SELECT count(*) FROM profiles_accesstoken"
+    server.tokens_in, server.owner = "SELECT count(*) FROM profiles_accesstoken", key["owner"]
     token = server.new_token()
     unknown = ("0" if client_id[0] != "0" else "1") + client_id[1:]
     server.requests |= {
@@ -147,13 +160,14 @@ def start_django(variant: str) -> Callable[[str, Path, str], Server]:
             "DATABASE_URL": database_url,
             "CLIENT_ID": client_id,
             "CLIENT_SECRET": secret,
+            "OWNER": json.dumps(OWNER),
             "PYTHONPATH": f"{PEERS / 'django'}:{ROOT}",
         }
         run([sys.executable, str(PEERS / "django" / "prepare.py")], environment=environment, folder=folder)
         process = Process(name, granian("wsgi:application", port), port=port, folder=folder, environment=environment)
         first_answer = process.wait("/floor/json/")
         server = Server(name, process, database_url, {}, first_answer)
-        server.tokens_in = "SELECT count(*) FROM oauth2_provider_accesstoken"
+        server.tokens_in, server.owner = "SELECT count(*) FROM oauth2_provider_accesstoken", OWNER
         if variant == "floor":
             server.requests["token"] = Request("/floor/token/", f"{FORM}&client_id={client_id}")
             server.requests["bearer"] = Request("/floor/resource/", authorization=f"Bearer {server.new_token()}")
@@ -203,6 +217,7 @@ def start_node(peer: str, *, paths: Mapping[str, str]) -> Callable[[str, Path, s
             "DATABASE_URL": database_url,
             "CLIENT_ID": client_id,
             "CLIENT_SECRET": secret,
+            "OWNER": json.dumps(OWNER),
             "WORKERS": str(WORKERS),
             "NODE_ENV": "production",
         }
@@ -210,7 +225,7 @@ def start_node(peer: str, *, paths: Mapping[str, str]) -> Callable[[str, Path, s
         process = Process(name, command, port=port, folder=folder, environment=environment)
         first_answer = process.wait("/")
         server = Server(name, process, database_url, {}, first_answer)
-        server.tokens_in = "SELECT count(*) FROM documents WHERE expires IS NOT NULL"
+        server.tokens_in, server.owner = "SELECT count(*) FROM documents WHERE expires IS NOT NULL", OWNER
         server.requests["token"] = Request("/token", FORM, basic(client_id, secret))
         token = server.new_token()
         server.requests["bearer"] = Request("/resource", authorization=f"Bearer {token}")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import secrets
 from datetime import timedelta
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template import Context, Engine
 from django.urls import path
@@ -16,10 +19,16 @@ from oauth2_provider.models import AccessToken, Application
 from oauth2_provider.views import IntrospectTokenView, TokenView
 from oauth2_provider.views.generic import ProtectedResourceView
 
+OWNER = json.loads(os.environ["OWNER"])
 PAGE = Engine().from_string(
     "<!doctype html><html lang=en><title>Floor</title><h1>Floor</h1>"
     "<dl>{% for name, value in words %}<dt>{{ name }}</dt><dd>{{ value }}</dd>{% endfor %}</dl></html>"
 )
+
+
+def owner_json(user: User) -> JsonResponse:
+    """The owner as ours answers it. Django's user has no company, phone number, profile or picture: constants."""
+    return JsonResponse({**OWNER, "uid": user.username, "email": user.email, "name": user.get_full_name()})
 
 
 class Resource(ProtectedResourceView):
@@ -30,8 +39,7 @@ class Resource(ProtectedResourceView):
         return valid, self.verified
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        user = self.verified.client.user
-        return JsonResponse({"email": user.email, "name": user.get_full_name()})
+        return owner_json(self.verified.client.user)
 
 
 @csrf_exempt
@@ -53,7 +61,7 @@ def floor_resource(request: HttpRequest) -> HttpResponse:
     """One SELECT with a join by the ORM."""
     digest = hashlib.sha256(request.headers["Authorization"].removeprefix("Bearer ").encode()).hexdigest()
     token = AccessToken.objects.select_related("application__user").get(token_checksum=digest)
-    return JsonResponse({"email": token.application.user.email, "name": token.application.user.get_full_name()})
+    return owner_json(token.application.user)
 
 
 def floor_page(request: HttpRequest) -> HttpResponse:

@@ -1,11 +1,13 @@
-// @node-oauth/oauth2-server: client credentials, opaque tokens, and one resource that wants a token.
+// @node-oauth/oauth2-server: client credentials, opaque tokens, and one resource that wants a token: the
+// owner of its client.
 import { createHash, timingSafeEqual } from 'node:crypto';
 import OAuth2Server from '@node-oauth/oauth2-server';
 
 const sha256 = (text) => createHash('sha256').update(text).digest('hex');
 
-export async function handler(store, { clientId, secret }) {
-  await store.put('client', clientId, { id: clientId, digest: sha256(secret), grants: ['client_credentials'] });
+export async function handler(store, { clientId, secret, ownerId }) {
+  const client = { id: clientId, digest: sha256(secret), owner: ownerId, grants: ['client_credentials'] };
+  await store.put('client', clientId, client);
 
   const server = new OAuth2Server({
     accessTokenLifetime: 3600,
@@ -14,7 +16,7 @@ export async function handler(store, { clientId, secret }) {
         const client = await store.get('client', id);
         return client && timingSafeEqual(Buffer.from(client.digest), Buffer.from(sha256(shown))) ? client : undefined;
       },
-      getUserFromClient: async (client) => ({ id: client.id }),
+      getUserFromClient: async (client) => ({ id: client.owner }),
       async saveToken(token, client, user) {
         const expires = Math.floor(token.accessTokenExpiresAt / 1000);
         await store.put('token', sha256(token.accessToken), { client: client.id, user: user.id, expires }, expires);
@@ -46,7 +48,7 @@ export async function handler(store, { clientId, secret }) {
     const response = new OAuth2Server.Response();
     try {
       if (message.url === '/token') await server.token(request, response);
-      else response.body = { client_id: (await server.authenticate(request, response)).client.id };
+      else response.body = await store.get('owner', (await server.authenticate(request, response)).user.id);
     } catch (error) {
       response.status = error.code || 500;
       response.body = { error: error.name };

@@ -1,10 +1,12 @@
-// node oidc-provider: client credentials, opaque tokens, introspection, and one resource that wants a token.
+// node oidc-provider: client credentials, opaque tokens, introspection, and one resource that wants a token: the
+// owner of its client.
 import Provider from 'oidc-provider';
 
-export async function handler(store, { url, clientId, secret }) {
+export async function handler(store, { url, clientId, secret, ownerId }) {
   await store.put('Client', clientId, {
     client_id: clientId,
     client_secret: secret,
+    owner: ownerId,
     grant_types: ['client_credentials'],
     redirect_uris: [],
     response_types: [],
@@ -28,6 +30,8 @@ export async function handler(store, { url, clientId, secret }) {
 
   const provider = new Provider(url, {
     adapter: Adapter,
+    extraClientMetadata: { properties: ['owner'] },
+    extraTokenClaims: (ctx) => ({ owner: ctx.oidc.client.owner }),
     features: {
       clientCredentials: { enabled: true },
       devInteractions: { enabled: false },
@@ -40,7 +44,7 @@ export async function handler(store, { url, clientId, secret }) {
     const [scheme, value] = (ctx.get('authorization') || '').split(' ');
     const token = scheme === 'Bearer' ? await provider.ClientCredentials.find(value) : undefined;
     if (!token) ctx.throw(401);
-    ctx.body = { client_id: token.clientId };
+    ctx.body = await store.get('owner', token.extra.owner);
   });
   return provider.callback();
 }

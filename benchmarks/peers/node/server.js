@@ -1,9 +1,10 @@
-// node server.js oidc|oauth2: two processes on PORT of loopback, with the database and the client of the environment.
+// node server.js oidc|oauth2: two processes on PORT of loopback, with the database, the client and its owner
+// of the environment.
 import cluster from 'node:cluster';
 import { createServer } from 'node:http';
 import { open } from './store.js';
 
-const { PORT, DATABASE_URL, CLIENT_ID: clientId, CLIENT_SECRET: secret, WORKERS = '2' } = process.env;
+const { PORT, DATABASE_URL, CLIENT_ID: clientId, CLIENT_SECRET: secret, OWNER, WORKERS = '2' } = process.env;
 
 if (cluster.isPrimary) {
   await open(DATABASE_URL); // one makes the table
@@ -12,5 +13,8 @@ if (cluster.isPrimary) {
 } else {
   const { handler } = await import(`./${process.argv[2]}.js`);
   const store = await open(DATABASE_URL);
-  createServer(await handler(store, { url: `http://127.0.0.1:${PORT}`, clientId, secret })).listen(PORT, '127.0.0.1');
+  const owner = JSON.parse(OWNER);
+  await store.put('owner', owner.uid, owner);
+  const given = { url: `http://127.0.0.1:${PORT}`, clientId, secret, ownerId: owner.uid };
+  createServer(await handler(store, given)).listen(PORT, '127.0.0.1');
 }
