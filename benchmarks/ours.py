@@ -1,6 +1,7 @@
 """Commands that run inside the product, in a process of their own with its settings; they print JSON.
 
 python -m benchmarks.ours prepare [static]    the tables, the demo data, a key, and the static files if they are wanted
+python -m benchmarks.ours statements          the SQL of a token and of a call with one, for `peers/floor.py`
 python -m benchmarks.ours page                the queries of the profile page
 python -m benchmarks.ours changes EMAIL N     seconds of N times Create, Regenerate and Delete for this user
 python -m benchmarks.ours key EMAIL           a key for this user
@@ -41,6 +42,13 @@ def prepare(*static: str) -> dict[str, Any]:
     # A well-formed secret that belongs to no key.
     other = credentials.new_secret()
     return {"client_id": key.client_id, "secret": secret, "other_secret": other, "owner": schemas.user(owner)}
+
+
+def statements() -> dict[str, str]:
+    """The one place that knows their names in the product."""
+    from profiles.clients import tokens
+
+    return {"issue": tokens._ISSUE, "find": tokens._FIND}  # noqa: SLF001 - the floor runs what the product runs
 
 
 def page() -> list[str]:
@@ -110,6 +118,7 @@ def main() -> None:
     name, *arguments = sys.argv[1:]
     commands: dict[str, Callable[..., Any]] = {
         "prepare": prepare,
+        "statements": statements,
         "page": page,
         "changes": changes,
         "key": key,

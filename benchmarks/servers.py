@@ -149,7 +149,29 @@ def serve_ours(name: str, folder: Path, environment: Mapping[str, str], port: in
     return server
 
 
-# --- Django: the toolkit and the floors -------------------------------------------------------------------
+# --- The floor of a token: the product's statements alone -------------------------------------------------
+
+
+def start_floor(name: str, folder: Path, database_url: str) -> Server:
+    """On the product's schema, with a key and an owner of the product's."""
+    port = free_port()
+    of_ours = environment_of_ours(database_url, port)
+    key = ask_ours(of_ours, "prepare")
+    environment = {
+        "DATABASE_URL": database_url,
+        "STATEMENTS": json.dumps(ask_ours(of_ours, "statements")),
+        "PYTHONPATH": str(PEERS),
+    }
+    process = Process(name, granian("floor:application", port), port=port, folder=folder, environment=environment)
+    first_answer = process.wait("/")
+    server = Server(name, process, database_url, {}, first_answer)
+    server.tokens_in, server.owner = "SELECT count(*) FROM profiles_accesstoken", key["owner"]
+    server.requests["token"] = Request("/", FORM, basic(key["client_id"], key["secret"]))
+    server.requests["bearer"] = Request("/", authorization=f"Bearer {server.new_token()}")
+    return server
+
+
+# --- Django: the toolkit and the bare view ----------------------------------------------------------------
 
 
 def start_django(variant: str) -> Callable[[str, Path, str], Server]:
@@ -242,6 +264,7 @@ TOOLKIT = Kind("toolkit", "django-oauth-toolkit as it comes", start_django("tool
 TOOLKIT_SHA256 = Kind("toolkit-sha256", "the same, SHA-256 secret hasher", start_django("toolkit-sha256"))
 OIDC = Kind("oidc", "node oidc-provider", start_node("oidc", paths={"introspection": "/token/introspection"}))
 OAUTH2 = Kind("oauth2", "@node-oauth/oauth2-server", start_node("oauth2", paths={}))
+FLOOR_WSGI = Kind("floor-wsgi", "floor: our statements in a bare WSGI function", start_floor)
 FLOOR = Kind("floor", "floor: bare Django view", start_django("floor"))
-KINDS = (OURS, OIDC, OAUTH2, TOOLKIT_SHA256, TOOLKIT, FLOOR)
+KINDS = (OURS, OIDC, OAUTH2, TOOLKIT_SHA256, TOOLKIT, FLOOR_WSGI, FLOOR)
 BEST_PEERS = (OIDC.name, OAUTH2.name, TOOLKIT_SHA256.name)

@@ -24,3 +24,5 @@ def test_the_benchmarks_still_work():
     assert done.returncode == 0, done.stderr
     for request in ("token", "bearer", "wrong secret"):
         assert f"### {request}" in done.stdout
+    # It runs the product's own statements, so it must follow when they change.
+    assert done.stdout.count("| floor-wsgi |") == 2
