@@ -14,7 +14,7 @@ from pathlib import Path
 
 from . import browser, report
 from .load import load
-from .machine import Cluster, Failed, Process, postgres, temporary_folder
+from .machine import Cluster, Failed, Process, busy_seconds, cpu_seconds, postgres, temporary_folder
 from .measured import Row, Sample
 from .servers import (
     BEST_PEERS,
@@ -55,10 +55,11 @@ def sample(
     if name in server.slow:
         connections, seconds = SLOW_CONNECTIONS, max(seconds, SLOW_SECONDS)
     rows = server.count_tokens() if name == "token" else 0
-    cpu, database = server.process.cpu(), cluster.cpu() if cluster else 0.0
+    before, start = _cpu_seconds(server, cluster), time.monotonic()
     result = load(server.process.url, request, connections=connections, seconds=seconds)
     time.sleep(0.05)  # for requests in progress when the time was over
-    cpu, database = server.process.cpu() - cpu, (cluster.cpu() if cluster else 0.0) - database
+    after, took = _cpu_seconds(server, cluster), time.monotonic() - start
+    cpu, database, others = (now - then for now, then in zip(after, before, strict=True))
     if wrong := result.wrong(request):
         raise Failed(f"{server.name}: {name}: {wrong} of {result.answers} answers were wrong or missing")
     if not result.answers:
@@ -69,7 +70,16 @@ def sample(
             raise Failed(f"{server.name}: {result.answers} tokens were answered and {made} written")
         if not all(server.is_live(server.new_token()) for _ in range(TOKENS_TRIED)):
             raise Failed(f"{server.name} refuses its own token")
-    return Sample(result, cpu / result.answers * 1e6, database / result.answers * 1e6)
+    return Sample(result, cpu / result.answers * 1e6, database / result.answers * 1e6, others / took)
+
+
+def _cpu_seconds(server: Server, cluster: Cluster | None) -> tuple[float, float, float]:
+    """The CPU time so far of the server, of the database, and of all that is neither this program's nor the database's.
+
+    All servers and the load are this program's processes.
+    """
+    database = cluster.cpu() if cluster else 0.0
+    return server.process.cpu(), database, busy_seconds() - cpu_seconds(os.getpid()) - database
 
 
 def summary(name: str, samples: Sequence[Sample]) -> Row:
@@ -81,6 +91,7 @@ def summary(name: str, samples: Sequence[Sample]) -> Row:
         server_us=min(one.server_us for one in samples),
         database_us=min(one.database_us for one in samples),
         answers=sum(one.load.answers for one in samples),
+        others=max(one.others for one in samples),
     )
 
 
@@ -138,7 +149,7 @@ def compare(kinds: Sequence[Kind], database: str, *, rounds: int, seconds: float
                 f"kB over the wire on a first visit and {following / 1000:.1f} kB on the next."
             ]
         rows = measure(servers, cluster, rounds=rounds, seconds=seconds)
-        lines = [f"## {database}", ""]
+        lines = [f"## {database}", "", *report.others(row for found in rows.values() for row in found)]
         for name, found in rows.items():
             lines += report.requests(f"{name}, {CONNECTIONS[name]} connections", found, _ratios(name, rows))
         return [*lines, *report.servers(servers), *page, ""]

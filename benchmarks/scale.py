@@ -56,6 +56,7 @@ def scale(keys: int, tokens: int, *, rounds: int, seconds: float, times: int) ->
                 server.process.stop()
     lines = [f"## {keys:,} keys and {tokens:,} active tokens beside one key and none", ""]
     lines += ["The requests of the second row go to 200 of its keys and tokens by turns.", ""]
+    lines += report.others(row for found in rows.values() for row in found)
     for name, (one, many) in rows.items():
         lines += report.requests(name, [one, many], {"one key": one})
     title = ["change, in the process, by the clock", "one key, ms", "so many, ms", "ratio"]

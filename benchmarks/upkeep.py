@@ -38,7 +38,7 @@ def upkeep(tokens: int) -> list[str]:
             for server in servers:
                 server.process.stop()
     calm, busy = summary("without", without), summary("beside the purge", beside)
-    lines = [f"## Purging {tokens:,} expired tokens beside full load", ""]
+    lines = [f"## Purging {tokens:,} expired tokens beside full load", "", *report.others([calm, busy])]
     lines += report.requests("token, 32 connections", [calm, busy], {"without": calm})
     lines += [f"p99: {busy.p99 / calm.p99:.2f} times that without.", "", purge, ""]
     lines += ["| a token | table and indexes, bytes | WAL, bytes |", "| --- | ---: | ---: |"]
