@@ -197,7 +197,7 @@ def smoke() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks/run", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4, help="of load a request, server and round (4)")
+    parser.add_argument("--seconds", type=float, default=5, help="of load a request, server and round (5)")
     parser.add_argument("--only", default="", help=f"some of {','.join(kind.name for kind in KINDS)}")
     parser.add_argument("--database", choices=("PostgreSQL", "SQLite"), help="one of the two")
     parser.add_argument("--write", action="store_true", help="write benchmarks/RESULTS.md")
