@@ -25,8 +25,9 @@ SECRET_PATTERN = SECRET_PREFIX + r"[0-9A-Za-z]{49}"
 TOKEN_PATTERN = TOKEN_PREFIX + r"[0-9A-Za-z]{49}"
 
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
-_PAIRS = [first + second for first in _BASE62 for second in _BASE62]
 _BODY, _CRC = 43, 6  # 62**43 > 2**256 and 62**6 > 2**32
+_DIGIT_OF_BYTE = bytes(ord(_BASE62[byte % 62]) for byte in range(256))
+_UNFAIR = bytes(range(256 // 62 * 62, 256))
 
 _is_client_id = re.compile(CLIENT_ID_PATTERN).fullmatch
 _is_secret = re.compile(SECRET_PATTERN).fullmatch
@@ -91,25 +92,28 @@ def hint(secret: str) -> str:
 
 
 def _new(prefix: str) -> str:
-    text = prefix + _base62(secrets.randbits(256), _BODY)
+    text = prefix + _random_body()
     return text + _crc(text)
 
 
+def _random_body() -> str:
+    """Digits of base 62, each from one random byte; a byte above the last multiple of 62 is dropped, for fairness."""
+    body = b""
+    while len(body) < _BODY:
+        body += secrets.token_bytes(64).translate(_DIGIT_OF_BYTE, delete=_UNFAIR)
+    return body[:_BODY].decode()
+
+
 def _crc(text: str) -> str:
-    return _base62(crc32(text.encode()), _CRC)
+    number, digits = crc32(text.encode()), ""
+    for _ in range(_CRC):
+        number, digit = divmod(number, 62)
+        digits = _BASE62[digit] + digits
+    return digits
 
 
 def _crc_holds(text: str) -> bool:
     return _crc(text[:-_CRC]) == text[-_CRC:]
-
-
-def _base62(number: int, length: int) -> str:
-    """The number in `length` digits, made two at a time: this is a fair part of what a token costs."""
-    pairs = []
-    for _ in range(0, length, 2):
-        number, pair = divmod(number, 62 * 62)
-        pairs.append(_PAIRS[pair])
-    return "".join(reversed(pairs))[-length:]
 
 
 class ClientIdGenerator(BaseHashGenerator):
