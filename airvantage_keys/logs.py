@@ -21,6 +21,9 @@ from django.core.mail.backends import console
 
 from profiles.text.printable import printable
 
+# No line of ours names them, so they are not looked for (Python's "Logging HOWTO", Optimization).
+logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
 INDENT = "    "
 HIDDEN = "[hidden]"
 # The longest value in a message, such as a path, in characters, and the longest line, in bytes. A line of no more than
