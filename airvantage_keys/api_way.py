@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import lru_cache
+from http import HTTPStatus
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,13 @@ from django.conf import settings
 from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.core.handlers.wsgi import WSGIRequest
 from django.core.signals import got_request_exception
-from django.db import close_old_connections
-from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import resolve
 from django.utils.module_loading import import_string
 
 from profiles.http import errors, proxies
+from profiles.http.calls import Answer, Call
 
 if TYPE_CHECKING:
     from profiles.http.requests import GetResponse
@@ -99,7 +101,7 @@ def headers_of_every_answer(scheme: str) -> tuple[tuple[str, str], ...]:
 # --- The two entries ---------------------------------------------------------------------------------------
 
 
-def call(request: WSGIRequest, start_response: Callable[..., Any]) -> list[bytes]:
+def call(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
     """Answer a request of the API as a WSGI application does.
 
     Of what Django's handler does around a view the API needs four things: the request, an error as JSON, the headers
@@ -107,22 +109,30 @@ def call(request: WSGIRequest, start_response: Callable[..., Any]) -> list[bytes
     `request_started` and `request_finished`, costs more than the view does.
     """
     # Before the view, not after: after an error Django tests whether the connection still works, and it must work now.
-    close_old_connections()
-    return send(answer(request), request, start_response)
+    close_old_connection()
+    call = Call(environ)
+    return send(answer(call), call, start_response)
 
 
-def send(response: HttpResponse, request: WSGIRequest, start_response: Callable[..., Any]) -> list[bytes]:
+def close_old_connection() -> None:
+    """What Django's `close_old_connections` does at the beginning of a request."""
+    connections[DEFAULT_DB_ALIAS].close_if_unusable_or_obsolete()
+
+
+def send(answered: Answer, call: Call, start_response: Callable[..., Any]) -> list[bytes]:
     """Send an answer that passed no middleware."""
-    headers = headers_of_every_answer("https" if request.is_secure() else "http")
-    start_response(f"{response.status_code} {response.reason_phrase}", [*response.items(), *headers])
-    return [response.content]
+    headers = headers_of_every_answer("https" if call.is_secure else "http")
+    start_response(_status_line(answered.status), [*answered.headers.items(), *headers])
+    return [answered.body]
 
 
 def api_without_session(get_response: GetResponse) -> GetResponse:
     """Middleware: answer requests of the API here, before the middleware that pages need."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        return answer(request) if is_api(request.path_info) else get_response(request)
+        if not is_api(request.path_info):
+            return get_response(request)
+        return answer(Call(request.META)).as_response()
 
     return middleware
 
@@ -130,33 +140,42 @@ def api_without_session(get_response: GetResponse) -> GetResponse:
 # --- The answer -------------------------------------------------------------------------------------------
 
 
-def answer(request: HttpRequest) -> HttpResponse:
-    """The answer of the API: `no-store`, unless its view says otherwise."""
-    response = _answer(request)
-    response.headers.setdefault("Cache-Control", "no-store")
-    return response
+def answer(call: Call) -> Answer:
+    """The answer of the API: `no-store`, unless its operation says otherwise."""
+    answered = _answer(call)
+    answered.headers.setdefault("Cache-Control", "no-store")
+    return answered
 
 
-def _answer(request: HttpRequest) -> HttpResponse:
-    proxies.settle_scheme(request.META)
+def _answer(call: Call) -> Answer:
+    proxies.settle_scheme(call.environ)
     # Probes call the port directly, over http.
-    if settings.HTTPS and not request.is_secure() and request.path_info not in PROBES:
-        return errors.insecure(request.path_info, proxies.missing(request))
+    if settings.HTTPS and not call.is_secure and call.path not in PROBES:
+        return errors.insecure(call.path, proxies.missing(call.environ))
     try:
-        view, args, kwargs = _resolved(request.path_info)
-        return view(request, *args, **kwargs)
+        operation, arguments = _resolved(call.path)
+        return operation(call, **arguments)
     except Http404:
         return errors.not_found()
-    except (BadRequest, SuspiciousOperation, UnreadablePostError):
+    except (BadRequest, SuspiciousOperation):
         return errors.bad_request()
     except Exception as error:
         if errors.is_unavailable(error):
-            logger.exception("database unavailable: %s", request.path)
+            logger.exception("database unavailable: %s", call.path)
             return errors.unavailable()
-        got_request_exception.send(sender=None, request=request)
-        logger.exception("unhandled: %s", request.path)
+        got_request_exception.send(sender=None, request=call.as_request())
+        logger.exception("unhandled: %s", call.path)
         return errors.internal()
 
 
-# There are few addresses here, and their views never change. Unknown ones raise, and so are not cached.
-_resolved = lru_cache(maxsize=256)(resolve)
+# There are few addresses here, and what answers them never changes. Unknown ones raise, and so are not cached.
+@lru_cache(maxsize=256)
+def _resolved(path: str) -> tuple[Callable[..., Answer], dict[str, str]]:
+    """What answers at this path, and its arguments. Raises Http404."""
+    found = resolve(path)
+    return found.func.answer, found.kwargs  # type: ignore[attr-defined]  # `calls.as_view` sets it
+
+
+@lru_cache
+def _status_line(status: int) -> str:
+    return f"{status} {HTTPStatus(status).phrase}"

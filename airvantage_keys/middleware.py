@@ -26,7 +26,7 @@ def explain_unknown_proxy(get_response: GetResponse) -> GetResponse:
 
     def middleware(request: HttpRequest) -> HttpResponse:
         proxies.settle_scheme(request.META)
-        if settings.HTTPS and not api_way.is_api(request.path_info) and (missing := proxies.missing(request)):
+        if settings.HTTPS and not api_way.is_api(request.path_info) and (missing := proxies.missing(request.META)):
             response = error_pages.unknown_proxy(request, missing)
             for name, value in api_way.headers_of_every_answer("http"):
                 response.headers[name] = value

@@ -8,31 +8,16 @@ from typing import Any
 import django
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
-from django.http import HttpResponse
+from django.core.handlers.wsgi import WSGIHandler
 from django.urls import reverse
-from django.utils.http import parse_header_parameters
 
 from profiles.http import errors, parameters
+from profiles.http.calls import Answer, Call, Request
 
 from . import api_way, error_pages
 from .exchange import READ_AT_MOST, REFUSED
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "airvantage_keys.settings")
-
-
-class Request(WSGIRequest):
-    """Django's request, but one that can be answered whatever its Content-Type is.
-
-    Django lets an error in that header pass before any middleware can catch it (`charset*=x''y`), and decodes the
-    URL by the codec it names, even `base64`. Here all is UTF-8, and a header that cannot be parsed is ignored.
-    """
-
-    def _set_content_type_params(self, meta: dict[str, Any]) -> None:
-        try:
-            self.content_type, self.content_params = parse_header_parameters(meta.get("CONTENT_TYPE", ""))
-        except ValueError:
-            self.content_type, self.content_params = "", {}
 
 
 class Application(WSGIHandler):
@@ -53,17 +38,19 @@ class Application(WSGIHandler):
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         if REFUSED in environ:
-            request = Request(environ)
-            return api_way.send(_refusal(request, environ[REFUSED]), request, start_response)
-        if api_way.is_api(environ.get("PATH_INFO", "")):
-            return api_way.call(Request(environ), start_response)
+            call = Call(environ)
+            return api_way.send(_refusal(call, environ[REFUSED]), call, start_response)
+        if api_way.is_api(environ["PATH_INFO"]):
+            return api_way.call(environ, start_response)
         return super().__call__(environ, start_response)
 
 
-def _refusal(request: Request, status: int) -> HttpResponse:
+def _refusal(call: Call, status: int) -> Answer:
     """The answer to a request that `exchange` did not receive completely."""
-    path = request.path_info
-    return errors.refused(path, status) if api_way.is_api(path) else error_pages.refused(request, status)
+    if api_way.is_api(call.path):
+        return errors.refused(call.path, status)
+    page = error_pages.refused(call.as_request(), status)
+    return Answer(page.content, status=status, headers=dict(page.items()))
 
 
 try:

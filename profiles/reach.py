@@ -16,7 +16,7 @@ In the admin site, Django's permissions say which pages open to somebody. This s
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from django.db.models import Model, QuerySet
 
@@ -26,7 +26,16 @@ from .models import AccessProfile, Company, User
 Row = TypeVar("Row", bound=Model)
 
 
-def colleagues(viewer: User) -> QuerySet[User]:
+class Viewer(Protocol):
+    """A user, or as much of one as says whom they see."""
+
+    @property
+    def pk(self) -> int: ...
+    @property
+    def company_id(self) -> int | None: ...
+
+
+def colleagues(viewer: Viewer) -> QuerySet[User]:
     """The users of the viewer's company. Without a company they are alone, not one of all who have none."""
     users = User.objects.all()
     return users.filter(company=viewer.company_id) if viewer.company_id else users.filter(pk=viewer.pk)

@@ -86,7 +86,7 @@ def use(pair: KeyPair, *, address: str | None = "203.0.113.7", user_agent: str =
     """As if a program had just shown the key's secret."""
     secret = ClientSecret.objects.get(digest=credentials.digest(pair.secret))
     origin = Origin(None, KeyEvent.Via.OAUTH, address, user_agent)
-    usage.note_authentication(tokens.ProvenClient(pair.key.pk, secret.pk), origin)
+    usage.note_authentication(tokens.ProvenClient(pair.key.pk, secret.pk), lambda: origin)
 
 
 def make_token(pair: KeyPair, scope: str = "inherit") -> str:
@@ -186,7 +186,7 @@ def _a_test_keeps_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
 
     Django's test client keeps it open in the same way.
     """
-    monkeypatch.setattr("airvantage_keys.api_way.close_old_connections", lambda: None)
+    monkeypatch.setattr("airvantage_keys.api_way.close_old_connection", lambda: None)
 
 
 @pytest.fixture(scope="session")

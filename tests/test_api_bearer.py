@@ -12,9 +12,10 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from profiles import credentials
-from profiles.api.bearer import ApiRequest, bearer
+from profiles.api.bearer import ApiCall, bearer
 from profiles.clients import lifecycle, tokens
-from profiles.http.responses import ApiJsonResponse
+from profiles.http import calls
+from profiles.http.calls import Answer, Call
 from profiles.models import AccessProfile, AccessToken, KeyEvent, OAuthApplication, User
 from profiles.origin import Origin
 
@@ -195,18 +196,17 @@ def test_a_superuser_without_a_profile_has_no_rights(admin_user):  # security 49
     assert_api_error(get(USERS, token), 403, "right.missing")
 
 
-def test_the_request_is_the_owners_and_marked(token, user):  # security 49
-    seen: list[ApiRequest] = []
+def test_the_call_is_the_owners_and_has_the_token(token, user):  # security 49
+    seen: list[ApiCall] = []
 
     @bearer()
-    def view(request: ApiRequest) -> ApiJsonResponse:
-        seen.append(request)
-        return ApiJsonResponse({})
+    def operation(call: ApiCall) -> Answer:
+        seen.append(call)
+        return calls.json({})
 
-    view(RequestFactory().get("/", headers={"Authorization": f"Bearer {token}"}))
-    assert seen[0].user == user
-    assert seen[0].user.is_authenticated
-    assert isinstance(seen[0].auth, tokens.ActiveToken)
+    operation(Call(RequestFactory().get("/", headers={"Authorization": f"Bearer {token}"}).META))
+    assert (seen[0].owner.uid, seen[0].owner.user) == (user.uid, user)
+    assert isinstance(seen[0].token, tokens.ActiveToken)
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,11 @@ RULES = [
         only={"credentials", "rights", "text"},
     ),
     Rule(
+        {"statements"},
+        "How a statement is sent has nothing to do with what it says.",
+        only={"statements"},
+    ),
+    Rule(
         {"clients"},
         "The life of a key is the same by whatever door it is changed, so it knows neither doors nor HTTP.",
         never=DOORS | {"http"},

@@ -12,7 +12,7 @@ from django.test import Client
 from django.views.debug import get_exception_reporter_class
 
 from profiles import credentials
-from profiles.clients import lifecycle, tokens
+from profiles.clients import lifecycle
 
 from .conftest import PASSWORD
 from .oauth import TOKEN
@@ -90,7 +90,7 @@ def test_a_page_that_fails_shows_nothing_that_it_knew(user, shown, made, reports
 def test_a_token_request_that_fails_shows_nothing_that_it_knew(
     key, shown, made, reports, monkeypatch, caplog, in_form
 ):  # security 58
-    monkeypatch.setattr(tokens, "_fetch_one", fail)
+    monkeypatch.setattr("profiles.statements.Statement.first", fail)
     form = "grant_type=client_credentials"
     if in_form:
         form += f"&client_id={key.client_id}&client_secret={key.secret}"

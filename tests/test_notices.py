@@ -20,7 +20,7 @@ from django.db import transaction
 
 from profiles import credentials
 from profiles.clients import lifecycle
-from profiles.http.requests import USER_AGENT_LENGTH
+from profiles.http.calls import USER_AGENT_LENGTH
 from profiles.mail import notices
 from profiles.models import KeyEvent, OldSecret, User
 from profiles.origin import Origin

@@ -62,7 +62,9 @@ def test_issue_and_find_take_one_statement_each(key, django_assert_num_queries):
 def test_a_token_acts_as_the_owner(user, token):  # security 49
     found = tokens.find(token)
     assert found is not None
-    assert (found.owner, found.owner.email, found.owner.company) == (user, user.email, user.company)
+    assert (found.owner.user, found.owner.email) == (user, user.email)
+    assert found.owner.company == (user.company.uid, user.company.name)
+    assert found.owner.access_profile == (user.access_profile.uid, user.access_profile.name)
     assert found.rights == user.rights
 
 

@@ -59,7 +59,7 @@ def test_a_token_and_a_call_with_it(key):
 
 def test_a_connection_that_failed_or_is_old_is_looked_for_before_each_request(monkeypatch):
     looked = []
-    monkeypatch.setattr(api_way, "close_old_connections", lambda: looked.append(True))
+    monkeypatch.setattr(api_way, "close_old_connection", lambda: looked.append(True))
     call("GET", "/readyz")
     call("GET", "/api/nothing")
     assert len(looked) == 2

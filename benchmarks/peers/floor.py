@@ -71,7 +71,7 @@ def resource(environ: dict[str, Any]) -> tuple[str, Any]:
     if row is None or not row[0]:
         return UNAUTHORIZED
     # By the columns' places; `Server.check` compares the answer with the product's.
-    (uid, email, name, phone_number, picture), (company, company_name, profile, profile_name) = row[13:18], row[20:24]
+    (uid, email, name, phone_number, picture), (company, company_name, profile, profile_name) = row[13:18], row[19:23]
     return "200 OK", {
         "company": company and {"uid": company, "name": company_name},
         "uid": uid,

@@ -1,25 +1,24 @@
 """The access token of an API request (RFC 6750), and the refusal of a request without a valid one.
 
-A view of the API is a function of an `ApiRequest`, which only `bearer` makes: its user is the owner of the key.
+An operation of the API is a function of an `ApiCall`, which only `bearer` makes.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
-from typing import cast
-
-from django.http import HttpRequest, HttpResponse
+from dataclasses import dataclass
+from functools import partial, wraps
 
 from ..clients import tokens, usage
 from ..http import parameters
 from ..http.access import Access, declares
+from ..http.calls import Answer, Call
 from ..http.errors import api_error
 from ..http.parameters import ParametersRefused, Wrong
-from ..http.requests import client_address, origin_of_client
+from ..http.requests import origin_of_client
 from ..http.urls import absolute_url
-from ..models import ClientSecret, User
+from ..models import ClientSecret
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +38,18 @@ ENDED: dict[str, str] = {
 }
 
 
-class ApiRequest(HttpRequest):
-    """A request with an active token. It has `auth`; the request of a browser session does not."""
+@dataclass(slots=True)
+class ApiCall:
+    """A call with an active token, and the parameters of its query string."""
 
-    user: User
-    auth: tokens.ActiveToken
+    call: Call
+    token: tokens.ActiveToken
     parameters: Mapping[str, str]
+
+    @property
+    def owner(self) -> tokens.Owner:
+        """The owner of the key, as whom the call acts."""
+        return self.token.owner
 
 
 class ApiError(Exception):
@@ -60,78 +65,74 @@ class ApiError(Exception):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(code)
-        self.response = api_error(status, code, description, parameters=parameters, headers=headers)
+        self.answer = api_error(status, code, description, parameters=parameters, headers=headers)
 
 
-View = Callable[[ApiRequest], HttpResponse]
+Operation = Callable[[ApiCall], Answer]
 
 
-def bearer(*, right: str | None = None) -> Callable[[View], Callable[[HttpRequest], HttpResponse]]:
+def bearer(*, right: str | None = None) -> Callable[[Operation], Callable[[Call], Answer]]:
     """Let in a GET with an active access token whose effective rights include `right`.
 
     The token is looked up and its owner's rights are read at each request; nothing of that is cached. A successful
     call counts as a use of the key; a refused one does not, whatever the reason.
     """
 
-    def decorator(view: View) -> Callable[[HttpRequest], HttpResponse]:
+    def decorator(operation: Operation) -> Callable[[Call], Answer]:
         @declares(Access.BEARER)
-        @wraps(view)
-        def wrapper(request: HttpRequest) -> HttpResponse:
+        @wraps(operation)
+        def wrapper(call: Call) -> Answer:
             try:
-                allowed = _authenticated(request, right)
-                response = view(allowed)
+                allowed = _authenticated(call, right)
+                answer = operation(allowed)
             except ApiError as refused:
-                response = refused.response
+                answer = refused.answer
             else:
-                usage.note_use(allowed.auth.client, origin_of_client(request))
-            response.headers["Cache-Control"] = "no-store"
-            response.headers["Vary"] = "Authorization"
-            return response
+                usage.note_use(allowed.token.client, partial(origin_of_client, call))
+            answer.headers["Cache-Control"] = "no-store"
+            answer.headers["Vary"] = "Authorization"
+            return answer
 
         return wrapper
 
     return decorator
 
 
-def public(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+def public(answer: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
     """Let in any GET."""
 
     @declares(Access.ANYONE)
-    @wraps(view)
-    def wrapper(request: HttpRequest) -> HttpResponse:
-        return view(request) if request.method in METHODS else _method_not_allowed(request).response
+    @wraps(answer)
+    def wrapper(call: Call) -> Answer:
+        return answer(call) if call.method in METHODS else _method_not_allowed(call).answer
 
     return wrapper
 
 
-def _authenticated(request: HttpRequest, right: str | None) -> ApiRequest:
-    """The request with its token, owner and parameters, or ApiError."""
-    if request.method not in METHODS:
-        raise _method_not_allowed(request)
-    found = _parameters(request)
-    scheme, _, value = request.META.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
+def _authenticated(call: Call, right: str | None) -> ApiCall:
+    """The call with its token and parameters, or ApiError."""
+    if call.method not in METHODS:
+        raise _method_not_allowed(call)
+    found = _parameters(call)
+    scheme, _, value = call.header("HTTP_AUTHORIZATION").strip().partition(" ")
     if scheme.lower() != "bearer":
         raise _missing()
     token = tokens.look_up(value.strip())
     if not isinstance(token, tokens.ActiveToken):
-        logger.warning("token refused: path=%s address=%s", request.path, client_address(request) or "-")
+        logger.warning("token refused: path=%s address=%s", call.path, call.address or "-")
         raise _invalid(token)
     if right is not None and right not in token.rights:
         raise insufficient(right)
-    allowed = cast("ApiRequest", request)
-    allowed.user = token.owner
-    allowed.auth = token
-    allowed.parameters = found
-    return allowed
+    return ApiCall(call, token, found)
 
 
-def _parameters(request: HttpRequest) -> dict[str, str]:
+def _parameters(call: Call) -> dict[str, str]:
     """The parameters of the query string. A form in the body is refused: a token could be in it, and none is read."""
     try:
-        found = parameters.of_query(request, never=parameters.NEVER_IN_THE_QUERY, empty=True)
+        found = parameters.of_query(call, never=parameters.NEVER_IN_THE_QUERY, empty=True)
     except ParametersRefused as refused:
         raise _not_read(refused) from None
-    if parameters.form_is_announced(request):  # RFC 6750 section 2.2
+    if parameters.form_is_announced(call):  # RFC 6750 section 2.2
         raise _misplaced("access_token")
     return found
 
@@ -149,12 +150,12 @@ def _not_read(refused: ParametersRefused) -> ApiError:
             return ApiError(400, "request.malformed", description)
 
 
-def _method_not_allowed(request: HttpRequest) -> ApiError:
+def _method_not_allowed(call: Call) -> ApiError:
     return ApiError(
         405,
         "method.not.allowed",
         "This address takes GET only.",
-        parameters=[str(request.method)],
+        parameters=[call.method],
         headers={"Allow": ", ".join(METHODS)},
     )
 

@@ -14,9 +14,9 @@ from typing import Generic, TypeVar
 
 from django.db.models import Model, QuerySet
 from django.db.models.expressions import OrderBy
-from django.http import HttpResponse
 
-from ..http.responses import ApiJsonResponse
+from ..http import calls
+from ..http.calls import Answer
 from ..text import spelling
 from ..text.fields import ByCodePoint
 from .bearer import ApiError
@@ -44,7 +44,7 @@ class Listing(Generic[M]):
     order: Mapping[str, str]
     """What a client calls it -> the column: by its code points, so that each database has the same order."""
 
-    def answer(self, rows: QuerySet[M], parameters: Mapping[str, str]) -> HttpResponse:
+    def answer(self, rows: QuerySet[M], parameters: Mapping[str, str]) -> Answer:
         """The page of `rows` that the parameters ask for. Raises ApiError for an invalid parameter."""
         size = _number(parameters, "size", default=SIZE_DEFAULT, at_least=1, at_most=SIZE_AT_MOST)
         offset = _number(parameters, "offset", default=0, at_least=0, at_most=OFFSET_AT_MOST)
@@ -53,7 +53,7 @@ class Listing(Generic[M]):
         rows = _filtered(rows, parameters)
         page = rows.order_by(*order, "id")[offset : offset + size]
         items = [{name: read(row) for name, read in fields.items()} for row in page]
-        return ApiJsonResponse(
+        return calls.json(
             {
                 "items": items,
                 "count": _count(rows, offset=offset, size=size, found=len(items)),

@@ -10,12 +10,12 @@ from collections.abc import Collection
 from pathlib import PurePosixPath
 
 from django.core.files.storage import default_storage
-from django.http import HttpRequest, HttpResponse
 from django.utils.http import parse_etags
 
 from .. import reach
 from ..account import pictures
 from ..http import errors
+from ..http.calls import Answer, Call
 from ..models import User
 from ..rights import VIEW_USERS
 from .bearer import insufficient
@@ -40,20 +40,17 @@ def seen_by(viewer: User, rights: Collection[str], uid: str) -> User | None:
     return reach.colleagues(viewer).filter(uid=uid).only("picture").first()
 
 
-def answer(request: HttpRequest, *, viewer: User, rights: Collection[str], uid: str, size: str) -> HttpResponse:
+def answer(call: Call, *, viewer: User, rights: Collection[str], uid: str, size: str) -> Answer:
     """The picture, or 404. Raises ApiError for whoever may not see it."""
     target = seen_by(viewer, rights, uid)
     if target is None or not target.picture.name or size not in pictures.SIZES:
         return errors.not_found()
     path = PurePosixPath(pictures.file_of(target, size))
     etag = f'"{path.stem}"'
-    response = HttpResponse(status=304)
-    if etag not in (known.removeprefix("W/") for known in parse_etags(request.headers.get("If-None-Match", ""))):
-        try:
-            with default_storage.open(str(path)) as file:
-                response = HttpResponse(file.read(), content_type=pictures.TYPES[path.suffix])
-        except FileNotFoundError:  # a change at this very moment, or files that were not restored
-            return errors.not_found()
-        response.headers["Content-Length"] = str(len(response.content))
-    response.headers["ETag"] = etag
-    return response
+    if etag in (known.removeprefix("W/") for known in parse_etags(call.header("HTTP_IF_NONE_MATCH"))):
+        return Answer(status=304, headers={"ETag": etag})
+    try:
+        with default_storage.open(str(path)) as file:
+            return Answer(file.read(), headers={"ETag": etag, "Content-Type": pictures.TYPES[path.suffix]})
+    except FileNotFoundError:  # a change at this very moment, or files that were not restored
+        return errors.not_found()

@@ -1,25 +1,23 @@
 """For load balancers and supervisors: is the process alive, can it serve?"""
 
 from django.db import DatabaseError, connection
-from django.http import HttpRequest, HttpResponse
 
-from ..http import errors
+from ..http import calls, errors
 from ..http.access import Access, declares
-from ..http.responses import ApiJsonResponse
+from ..http.calls import NO_STORE, Answer, Call
 
 # Whether it is read-only. A read, not a write: a probe must not wait for a lock. SQLite cannot tell without a write.
 _CHECK = {"postgresql": "SELECT current_setting('transaction_read_only')::boolean", "sqlite": "SELECT 0"}
-NO_STORE = {"Cache-Control": "no-store"}
 
 
 @declares(Access.ANYONE)
-def livez(request: HttpRequest) -> HttpResponse:
+def livez(call: Call) -> Answer:
     """200 as long as the process answers at all."""
-    return ApiJsonResponse({"status": "ok"}, headers=NO_STORE)
+    return calls.json({"status": "ok"}, headers=NO_STORE)
 
 
 @declares(Access.ANYONE)
-def readyz(request: HttpRequest) -> HttpResponse:
+def readyz(call: Call) -> Answer:
     """200 if the database answers and takes changes, else 503, for example while it is a read-only standby."""
     try:
         with connection.cursor() as cursor:
@@ -29,4 +27,4 @@ def readyz(request: HttpRequest) -> HttpResponse:
         return errors.unavailable()
     if read_only:
         return errors.unavailable()
-    return ApiJsonResponse({"status": "ok"}, headers=NO_STORE)
+    return calls.json({"status": "ok"}, headers=NO_STORE)

@@ -5,20 +5,21 @@ from typing import Any
 
 from .. import rights
 from ..account import pictures
+from ..clients.tokens import Owner, Reference
 from ..models import AccessProfile, Company, User
 from .listing import Listing
 
 
-def _reference(row: Company | AccessProfile | None) -> dict[str, str] | None:
+def _reference(row: Company | AccessProfile | Reference | None) -> dict[str, str] | None:
     return {"uid": row.uid, "name": row.name} if row else None
 
 
-def _picture(user: User) -> dict[str, str] | None:
+def _picture(user: User | Owner) -> dict[str, str] | None:
     """Paths below /api/v1."""
     return {size: f"/users/{user.uid}/picture/{size}" for size in pictures.SIZES} if user.picture else None
 
 
-USER: Mapping[str, Callable[[User], object]] = {
+USER: Mapping[str, Callable[[Any], object]] = {
     "company": lambda user: _reference(user.company),
     "uid": lambda user: user.uid,
     "email": lambda user: user.email,
@@ -42,6 +43,6 @@ USERS = Listing(
 PROFILES = Listing(fields=PROFILE, default_fields=("uid", "name"), order={"uid": "uid", "name": "name_folded"})
 
 
-def user(row: User) -> dict[str, Any]:
+def user(row: User | Owner) -> dict[str, Any]:
     """A user with all fields of the API."""
     return {name: read(row) for name, read in USER.items()}

@@ -1,45 +1,45 @@
-"""The JSON API. Each view acts as the owner of the key, `request.user`; `bearer` has let the request in."""
+"""The JSON API. Each operation acts as the owner of the key; `bearer` has let the call in."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.utils import translation
 
 from .. import reach
 from ..account import session_store
+from ..http import calls
 from ..http.access import Access, declares
-from ..http.responses import CACHEABLE, ApiJsonResponse
+from ..http.calls import CACHEABLE, Answer, Call
 from ..models import AccessProfile, User
 from ..rights import VIEW_USERS
 from . import docs as documentation
 from . import openapi as specification
 from . import pictures, schemas
-from .bearer import METHODS, ApiError, ApiRequest, bearer, public
+from .bearer import METHODS, ApiCall, ApiError, bearer, public
 
 # No middleware sets a language for the API, so a thread would keep that of the page it answered before.
 in_english = partial(translation.override, "en")
 
 
 @bearer()
-def users_current(request: ApiRequest) -> HttpResponse:
+def users_current(call: ApiCall) -> Answer:
     """The owner of the key."""
-    return ApiJsonResponse(schemas.user(request.user))
+    return calls.json(schemas.user(call.owner))
 
 
 @bearer()
-def users_rights(request: ApiRequest) -> HttpResponse:
+def users_rights(call: ApiCall) -> Answer:
     """What this token may do now."""
-    return ApiJsonResponse(sorted(request.auth.rights))
+    return calls.json(sorted(call.token.rights))
 
 
 @bearer(right=VIEW_USERS)
-def users(request: ApiRequest) -> HttpResponse:
+def users(call: ApiCall) -> Answer:
     """The users of the owner's company."""
     rows = (
-        reach.colleagues(request.user)
+        reach.colleagues(call.owner)
         .select_related("company", "access_profile")
         # What is not shown is not read: above all the password's hash.
         .only(
@@ -54,11 +54,11 @@ def users(request: ApiRequest) -> HttpResponse:
             "access_profile__name",
         )
     )
-    return schemas.USERS.answer(rows, request.parameters)
+    return schemas.USERS.answer(rows, call.parameters)
 
 
 @declares(Access.BEARER)
-def users_picture(request: HttpRequest, uid: str, size: str) -> HttpResponse:
+def users_picture(call: Call, uid: str, size: str) -> Answer:
     """The picture of a user of the owner's company.
 
     The one address of the API that also accepts a browser session, because pages show the picture, and a browser sends
@@ -66,40 +66,41 @@ def users_picture(request: HttpRequest, uid: str, size: str) -> HttpResponse:
     """
 
     @bearer()
-    def by_token(request: ApiRequest) -> HttpResponse:
-        return pictures.answer(request, viewer=request.user, rights=request.auth.rights, uid=uid, size=size)
+    def by_token(allowed: ApiCall) -> Answer:
+        return pictures.answer(call, viewer=allowed.owner.user, rights=allowed.token.rights, uid=uid, size=size)
 
-    def by_session(viewer: User) -> HttpResponse:
+    def by_session(viewer: User) -> Answer:
         try:
-            return pictures.answer(request, viewer=viewer, rights=viewer.rights, uid=uid, size=size)
+            return pictures.answer(call, viewer=viewer, rights=viewer.rights, uid=uid, size=size)
         except ApiError as refused:
-            return refused.response
+            return refused.answer
 
-    may_be_session = "HTTP_AUTHORIZATION" not in request.META and request.method in METHODS
-    viewer = session_store.user_of(request) if may_be_session else None
-    response = by_session(viewer) if viewer else by_token(request)
-    if "ETag" in response.headers:
+    may_be_session = "HTTP_AUTHORIZATION" not in call.environ and call.method in METHODS
+    viewer = session_store.user_of(call.as_request()) if may_be_session else None
+    answer = by_session(viewer) if viewer else by_token(call)
+    if "ETag" in answer.headers:
         # Only the browser may store it, and must revalidate it: whoever lost access no longer sees it.
-        response.headers["Cache-Control"] = "private, no-cache"
-    response.headers["Vary"] = "Authorization, Cookie"
-    return response
+        answer.headers["Cache-Control"] = "private, no-cache"
+    answer.headers["Vary"] = "Authorization, Cookie"
+    return answer
 
 
 @bearer(right="accountNetwork.profiles.view")
-def profiles(request: ApiRequest) -> HttpResponse:
+def profiles(call: ApiCall) -> Answer:
     """The access profiles, which are the same for all companies."""
-    return schemas.PROFILES.answer(AccessProfile.objects.all(), request.parameters)
+    return schemas.PROFILES.answer(AccessProfile.objects.all(), call.parameters)
 
 
 @public
-def openapi(request: HttpRequest) -> HttpResponse:
+def openapi(call: Call) -> Answer:
     """The OpenAPI document, for programs."""
     with in_english():
-        return ApiJsonResponse(specification.document(), headers=CACHEABLE)
+        return calls.json(specification.document(), headers=CACHEABLE)
 
 
 @public
-def docs(request: HttpRequest) -> HttpResponse:
+def docs(call: Call) -> Answer:
     """The same document as a page for people."""
     with in_english():
-        return render(request, "api/docs.html", documentation.context())
+        page = render_to_string("api/docs.html", documentation.context())
+    return Answer(page.encode(), headers={"Content-Type": "text/html; charset=utf-8"})

@@ -1,10 +1,10 @@
 """Access tokens in the database: issue, find, revoke, count.
 
-The SQL of the token path stands here and nowhere else. It is written out because one statement must decide
-and act at once (`issue`), and because the ORM would compile the same statements anew for every request,
-which costs more than the database takes to answer. Moments go in and come out as text, because psycopg takes longer
-for a `datetime` than for the rest of a row. `ClientSecret.objects.live()` and `AccessToken.objects.active()` say the
-same in the ORM's words; `tests/test_tokens.py` holds them together on both databases.
+The SQL of the token path stands here and nowhere else; `statements` runs it. It is written out because one statement
+must decide and act at once (`issue`), and because the ORM would compile the same statements anew for every request,
+which costs more than the database takes to answer. Moments come out as text, because psycopg takes longer for a
+`datetime` than for the rest of a row. `ClientSecret.objects.live()` and `AccessToken.objects.active()` say the same in
+the ORM's words; `tests/test_tokens.py` holds them together on both databases.
 
 A secret is found by its digest, whoever's it is: nothing that this does depends on whether a Client ID exists.
 
@@ -15,19 +15,18 @@ server that checks. What somebody ends at once is marked as ended, and no clock 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from math import ceil
-from typing import Any
+from typing import NamedTuple
 
-from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 from oauth2_provider.settings import oauth2_settings
 
 from .. import credentials, rights
-from ..models import AccessProfile, AccessToken, ClientSecret, Company, OAuthApplication, User
+from ..models import AccessToken, ClientSecret, OAuthApplication, User
+from ..statements import Row, Statement
 
 # How long after its end a secret is still told from one that never was.
 RECOGNISED_FOR = timedelta(days=90)
@@ -73,10 +72,12 @@ class IssuedToken:
     """A token just made. `token` is the credential, and this the only place that has it."""
 
     token: str
+    made: datetime
     expires: datetime
     scope: str
     client: ProvenClient
-    fields: Mapping[str, Any]  # of the row
+    row_id: int
+    user_id: int
 
     @property
     def expires_in(self) -> int:
@@ -86,25 +87,83 @@ class IssuedToken:
     @property
     def row(self) -> AccessToken:
         """The row as the model has it, for receivers of the toolkit's signals."""
-        return AccessToken(**self.fields)
+        return AccessToken(
+            id=self.row_id,
+            token_checksum=credentials.digest(self.token),
+            application_id=self.client.key_id,
+            user_id=self.user_id,
+            secret_id=self.client.secret_id,
+            scope=self.scope,
+            expires=self.expires,
+            created=self.made,
+            updated=self.made,
+        )
 
 
-@dataclass(frozen=True, slots=True)
+class Reference(NamedTuple):
+    """A company or an access profile, as far as a user refers to it."""
+
+    uid: str
+    name: str
+
+
+class Owner(NamedTuple):
+    """The owner of a token as a row: what a call needs of them, without a model."""
+
+    pk: int
+    uid: str
+    email: str
+    name: str
+    phone_number: str
+    picture: str
+    company_id: int | None
+    company: Reference | None
+    access_profile: Reference | None
+    rights: frozenset[str]
+
+    @property
+    def user(self) -> User:
+        """The model, for who wants more. It takes a query."""
+        return User.objects.get(pk=self.pk)
+
+
 class ActiveToken:
     """A token that is accepted at this moment, with its key and its owner as they are at this moment."""
 
-    id: int
-    client: ProvenClient
-    client_id: str
-    scope: str
-    issued: datetime
-    expires: datetime
-    owner: User
+    __slots__ = ("_created", "_ends", "client", "client_id", "id", "owner", "scope")
+
+    def __init__(self, row: Row) -> None:
+        """From the columns of `_TOKEN`."""
+        self._ends = row[1:3]
+        self.id, self.scope, self._created, secret_id, key_id, self.client_id = row[6:12]
+        self.client = ProvenClient(key_id, secret_id)
+        company, company_name, profile, profile_name, held = row[19:]
+        references = (
+            Reference(company, company_name) if company else None,
+            Reference(profile, profile_name) if profile else None,
+        )
+        self.owner = Owner._make((*row[12:19], *references, _rights(held)))
+
+    @property
+    def issued(self) -> datetime:
+        return _datetime(self._created)
+
+    @property
+    def expires(self) -> datetime:
+        return _earliest(*self._ends)
 
     @property
     def rights(self) -> frozenset[str]:
         """What a request with this token may do."""
         return rights.effective(scope=self.scope, owner_rights=self.owner.rights)
+
+
+@dataclass(frozen=True, slots=True)
+class Introspection:
+    """A client whose secret was proven, and the token that it asked about if that is its own and active."""
+
+    client: ProvenClient
+    token: ActiveToken | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,60 +175,88 @@ class AuthenticatedClient:
     rights: frozenset[str]
 
 
-_SECRET_IS_LIVE = "NOT s.ended AND (s.ends IS NULL OR s.ends > %(now)s)"  # noqa: S105 - SQL
-_CLIENT_IS_ON = "NOT k.disabled AND u.is_active"
+def _live(secret: str) -> str:
+    return f"NOT {secret}.ended AND ({secret}.ends IS NULL OR {secret}.ends > %(now)s)"
+
+
+def _on(client: str, owner: str) -> str:
+    return f"NOT {client}.disabled AND {owner}.is_active"
+
+
+# The client that shows a secret.
+_CLIENT = """
+  FROM profiles_clientsecret s
+  JOIN profiles_oauthapplication k ON k.id = s.application_id
+  JOIN profiles_user u ON u.id = k.user_id"""
+_IF_PROVEN = f"""
+ WHERE s.digest = %(secret)s AND s.client_id = %(client_id)s AND {_live("s")} AND {_on("k", "u")}"""
 
 # Checks the client, its secret, its owner and writes the token, in one statement: no moment lies between the check and
 # the write. If the end of the secret is committed meanwhile, the token is one of an ended secret: it is born dead.
 # The last column is null unless the secret ends earlier than the token would. `key_version` is for servers of the
 # version before, which may still run during an upgrade, and know no secret that ends; it goes with their columns.
-_ISSUE = f"""
+ISSUE = Statement(
+    f"""
 INSERT INTO profiles_accesstoken
        (token, token_checksum, application_id, user_id, secret_id, key_version, scope, expires, created, updated)
 SELECT '', %(token)s, k.id, u.id, s.id, CASE WHEN s.ends IS NULL THEN u.key_version ELSE 0 END, %(scope)s,
        CASE WHEN s.ends < %(expires)s THEN s.ends ELSE %(expires)s END, %(now)s, %(now)s
-  FROM profiles_clientsecret s
-  JOIN profiles_oauthapplication k ON k.id = s.application_id
-  JOIN profiles_user u ON u.id = k.user_id
- WHERE s.digest = %(secret)s AND s.client_id = %(client_id)s AND {_SECRET_IS_LIVE} AND {_CLIENT_IS_ON}
+{_CLIENT} {_IF_PROVEN}
 RETURNING id, application_id, user_id, secret_id, CAST(NULLIF(expires, %(expires)s) AS text)
-"""  # noqa: S608 - of constants
+""",
+    may_be_lost=True,  # a token that is lost opens nothing, and its client asks for another
+)
 
-_AUTHENTICATE = f"""
-SELECT k.id, s.id, p.rights
-  FROM profiles_clientsecret s
-  JOIN profiles_oauthapplication k ON k.id = s.application_id
-  JOIN profiles_user u ON u.id = k.user_id
+_AUTHENTICATE = Statement(
+    f"""
+SELECT k.id, s.id, CAST(p.rights AS text)
+{_CLIENT}
   LEFT JOIN profiles_accessprofile p ON p.id = u.access_profile_id
- WHERE s.digest = %(secret)s AND s.client_id = %(client_id)s AND {_SECRET_IS_LIVE} AND {_CLIENT_IS_ON}
-"""  # noqa: S608 - of constants
+{_IF_PROVEN}
+"""
+)
 
 # Only for a secret that was refused.
-_WHAT_BECAME_OF = """
+_WHAT_BECAME_OF = Statement("""
 SELECT s.id, CAST(s.ends AS text), s.ended, s.end_reason,
        (SELECT CAST(MIN(n.created) AS text) FROM profiles_clientsecret n
          WHERE n.application_id = s.application_id AND n.id > s.id)
   FROM profiles_clientsecret s
  WHERE s.digest = %(secret)s AND s.client_id = %(client_id)s
-"""
+""")
 
-_FIND = f"""
-SELECT t.expires > %(now)s AND {_SECRET_IS_LIVE} AND {_CLIENT_IS_ON},
-       CAST(t.expires AS text), CAST(s.ends AS text), s.ended, s.ends_at_first_use, s.end_reason,
-       t.id, t.scope, CAST(t.created AS text), s.id, k.id, k.client_id,
-       u.id, u.uid, u.email, u.name, u.phone_number, u.picture, u.company_id, u.access_profile_id,
-       c.uid, c.name, p.uid, p.name, p.rights
-  FROM profiles_accesstoken t
-  LEFT JOIN profiles_clientsecret s ON s.id = t.secret_id
-  LEFT JOIN profiles_oauthapplication k ON k.id = t.application_id
-  LEFT JOIN profiles_user u ON u.id = k.user_id
-  LEFT JOIN profiles_company c ON c.id = u.company_id
-  LEFT JOIN profiles_accessprofile p ON p.id = u.access_profile_id
+# A token with its secret, client and owner. The first columns say whether it is active and, if not, why; then those of
+# `ActiveToken`.
+_TOKEN = f"""
+       t.expires > %(now)s AND {_live("ts")} AND {_on("tk", "tu")},
+       CAST(t.expires AS text), CAST(ts.ends AS text), ts.ended, ts.ends_at_first_use, ts.end_reason,
+       t.id, t.scope, CAST(t.created AS text), ts.id, tk.id, tk.client_id,
+       tu.id, tu.uid, tu.email, tu.name, tu.phone_number, tu.picture, tu.company_id,
+       c.uid, c.name, p.uid, p.name, CAST(p.rights AS text)"""
+_AND_ALL_OF_IT = """
+  LEFT JOIN profiles_clientsecret ts ON ts.id = t.secret_id
+  LEFT JOIN profiles_oauthapplication tk ON tk.id = t.application_id
+  LEFT JOIN profiles_user tu ON tu.id = tk.user_id
+  LEFT JOIN profiles_company c ON c.id = tu.company_id
+  LEFT JOIN profiles_accessprofile p ON p.id = tu.access_profile_id"""
+
+FIND = Statement(
+    f"""
+SELECT {_TOKEN}
+  FROM profiles_accesstoken t {_AND_ALL_OF_IT}
  WHERE t.token_checksum = %(token)s
 """  # noqa: S608 - of constants
-_OWNER_FIELDS = ("id", "uid", "email", "name", "phone_number", "picture", "company_id", "access_profile_id")
-_COMPANY_FIELDS = ("id", "uid", "name")
-_PROFILE_FIELDS = ("id", "uid", "name", "rights")
+)
+
+# Both at once: who asks, and what they ask about, if it is their own.
+_INTROSPECT = Statement(
+    f"""
+SELECT k.id, s.id, {_TOKEN}
+{_CLIENT}
+  LEFT JOIN profiles_accesstoken t ON t.token_checksum = %(token)s AND t.application_id = k.id
+{_AND_ALL_OF_IT} {_IF_PROVEN}
+"""
+)
 
 
 def issue(*, client_id: str, secret: str, scope: str) -> IssuedToken | None:
@@ -180,56 +267,59 @@ def issue(*, client_id: str, secret: str, scope: str) -> IssuedToken | None:
     Raises SecretEnded for a secret of the client's that has ended. `scope` must have been allowed.
     """
     token = credentials.new_token()
-    digest, secret_digest = credentials.digest(token), credentials.digest(secret)
-    now = timezone.now()
+    secret_digest = credentials.digest(secret)
+    now = datetime.now(UTC)
     expires = now + timedelta(seconds=oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS)
-    row = _fetch_one(
-        _ISSUE,
+    row = ISSUE.first(
         {
-            "token": digest,
+            "token": credentials.digest(token),
             "scope": scope,
             "expires": expires,
             "now": now,
             "secret": secret_digest,
             "client_id": client_id,
-        },
+        }
     )
     if row is None:
         _raise_if_ended(client_id, secret_digest, now)
         return None
-    pk, key_id, user_id, secret_id, earlier_end = row
+    row_id, key_id, user_id, secret_id, earlier_end = row
     if earlier_end:
         expires = _datetime(earlier_end)
-    fields = {
-        "id": pk,
-        "token_checksum": digest,
-        "application_id": key_id,
-        "user_id": user_id,
-        "secret_id": secret_id,
-        "scope": scope,
-        "expires": expires,
-        "created": now,
-        "updated": now,
-    }
     return IssuedToken(
         token=token,
+        made=now,
         expires=expires,
         scope=scope,
         client=ProvenClient(key_id, secret_id),
-        fields=fields,
+        row_id=row_id,
+        user_id=user_id,
     )
 
 
 def authenticate(*, client_id: str, secret: str) -> AuthenticatedClient | None:
     """The client, if the secret is its own and its owner is active. Raises SecretEnded for one that has ended."""
-    digest, now = credentials.digest(secret), timezone.now()
-    row = _fetch_one(_AUTHENTICATE, {"secret": digest, "client_id": client_id, "now": now})
+    digest, now = credentials.digest(secret), datetime.now(UTC)
+    row = _AUTHENTICATE.first({"secret": digest, "client_id": client_id, "now": now})
     if row is None:
         _raise_if_ended(client_id, digest, now)
         return None
-    key_id, secret_id, profile_rights = row
-    held = rights.ALL_RIGHTS.intersection(_json(profile_rights) or ())
-    return AuthenticatedClient(client=ProvenClient(key_id, secret_id), client_id=client_id, rights=held)
+    key_id, secret_id, held = row
+    return AuthenticatedClient(client=ProvenClient(key_id, secret_id), client_id=client_id, rights=_rights(held))
+
+
+def introspect(token: str, *, client_id: str, secret: str) -> Introspection | None:
+    """Authenticate the client, and look up a token of its own; in one statement, for this is asked at each request.
+
+    None and SecretEnded as for `authenticate`.
+    """
+    digest, now = credentials.digest(secret), datetime.now(UTC)
+    asked = credentials.digest(token) if credentials.is_token(token) else ""
+    row = _INTROSPECT.first({"token": asked, "secret": digest, "client_id": client_id, "now": now})
+    if row is None:
+        _raise_if_ended(client_id, digest, now)
+        return None
+    return Introspection(client=ProvenClient(*row[:2]), token=ActiveToken(row[2:]) if row[2] else None)
 
 
 def find(token: str) -> ActiveToken | None:
@@ -239,39 +329,14 @@ def find(token: str) -> ActiveToken | None:
 
 
 def look_up(token: str) -> ActiveToken | End | None:
-    """The token, or why it is dead; None if there is none such (any more).
-
-    The owner is a real `User` with its company and access profile, the fields that the API does not need
-    deferred.
-    """
+    """The token with its owner, or why it is dead; None if there is none such (any more)."""
     if not credentials.is_token(token):
         return None
-    now = timezone.now()
-    row = _fetch_one(_FIND, {"token": credentials.digest(token), "now": now})
+    now = datetime.now(UTC)
+    row = FIND.first({"token": credentials.digest(token), "now": now})
     if row is None:
         return None
-    is_active, expires_value, ends, *end, pk, scope, created, secret_id, key_id, client_id = row[:12]
-    expires = min(map(_datetime, filter(None, (expires_value, ends))))
-    if not is_active:
-        return _why_dead(now, expires, ends, *end)
-    rest = row[12:]
-    user_row, (company_uid, company_name, profile_uid, profile_name, profile_rights) = rest[:8], rest[8:]
-    owner = User.from_db(DEFAULT_DB_ALIAS, _OWNER_FIELDS, user_row)
-    company = (owner.company_id, company_uid, company_name)
-    owner.company = Company.from_db(DEFAULT_DB_ALIAS, _COMPANY_FIELDS, company) if owner.company_id else None
-    profile = (owner.access_profile_id, profile_uid, profile_name, _json(profile_rights))
-    owner.access_profile = (
-        AccessProfile.from_db(DEFAULT_DB_ALIAS, _PROFILE_FIELDS, profile) if owner.access_profile_id else None
-    )
-    return ActiveToken(
-        id=pk,
-        client=ProvenClient(key_id, secret_id),
-        client_id=client_id,
-        scope=scope,
-        issued=_datetime(created),
-        expires=expires,
-        owner=owner,
-    )
+    return ActiveToken(row) if row[0] else _why_dead(now, *row[1:6])
 
 
 def revoke(token: str, *, key_id: int) -> bool:
@@ -289,9 +354,10 @@ def count_active(key: OAuthApplication, *, at_most: int = 1000) -> int:
 
 
 def _why_dead(  # noqa: PLR0917 - columns, in their order
-    now: datetime, expires: datetime, ends: str | None, ended: object, at_first_use: object, reason: str
+    now: datetime, own_end: str, ends: str | None, ended: object, at_first_use: object, reason: str
 ) -> End:
-    """Why a token is dead; `expires` is its own end or that of its secret, whichever comes first."""
+    """Why a token is dead; `own_end` is its own, `ends` that of its secret."""
+    expires = _earliest(own_end, ends)
     if not ends or _datetime(ends) > expires:
         return End("expired", expires) if expires <= now else End("", now)
     if not ended and expires > now:
@@ -302,7 +368,7 @@ def _why_dead(  # noqa: PLR0917 - columns, in their order
 
 def _raise_if_ended(client_id: str, digest: str, now: datetime) -> None:
     """Raise SecretEnded if this secret was one of this client's, a time ago that is not too long."""
-    row = _fetch_one(_WHAT_BECAME_OF, {"secret": digest, "client_id": client_id})
+    row = _WHAT_BECAME_OF.first({"secret": digest, "client_id": client_id})
     if row is None:
         return
     secret_id, ends, ended, reason, successor_made = row
@@ -314,33 +380,8 @@ def _raise_if_ended(client_id: str, digest: str, now: datetime) -> None:
         raise SecretEnded(secret_id=secret_id, end=End(reason, _datetime(successor_made) if replaced else at))
 
 
-def _fetch_one(sql: str, params: Mapping[str, str | datetime]) -> tuple[Any, ...] | None:
-    """The first row, or None.
-
-    To ask before each statement whether a kept connection still lives (CONN_HEALTH_CHECKS) would double the round
-    trips. Here one that proves dead is replaced and the statement tried again: each may be repeated, for at worst
-    a token is left that nobody has.
-    """
-    # Asked for once: Django's `connection` would look for it anew at every access.
-    database = connections[DEFAULT_DB_ALIAS]
-    kept = database.connection is not None
-    database.health_check_done = True  # type: ignore[attr-defined]  # the stubs leave it out
-    as_taken = database.ops.adapt_datetimefield_value
-    values = {name: value if isinstance(value, str) else str(as_taken(value)) for name, value in params.items()}
-    try:
-        return _execute(database, sql, values)
-    except (OperationalError, InterfaceError):
-        if not kept or database.in_atomic_block or database.is_usable():
-            raise
-        database.close()
-        return _execute(database, sql, values)
-
-
-def _execute(database: BaseDatabaseWrapper, sql: str, values: Mapping[str, str]) -> tuple[Any, ...] | None:
-    with database.cursor() as cursor:
-        cursor.execute(sql, values)
-        row: tuple[Any, ...] | None = cursor.fetchone()
-        return row
+def _earliest(*moments: str | None) -> datetime:
+    return min(map(_datetime, filter(None, moments)))
 
 
 def _datetime(text: str) -> datetime:
@@ -349,6 +390,7 @@ def _datetime(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _json(value: object) -> list[str] | None:
-    """A JSON column as the database's driver gave it: text, unless it was decoded already or is null."""
-    return json.loads(value) if isinstance(value, str) else value  # type: ignore[return-value]
+@lru_cache(maxsize=1024)
+def _rights(stored: str | None) -> frozenset[str]:
+    """The rights of an access profile, as its column says; there may be no profile. Only the reading is kept."""
+    return rights.ALL_RIGHTS.intersection(json.loads(stored or "[]") or ())

@@ -7,6 +7,7 @@ of a secret is written at once, because it may end the one before.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from math import inf
 from time import monotonic
@@ -32,26 +33,27 @@ _used_before: set[int] = set()
 _AT_MOST = 50_000
 
 
-def note_authentication(client: ProvenClient, origin: Origin) -> None:
-    """Note that a client has shown this secret.
+def note_authentication(client: ProvenClient, origin_of: Callable[[], Origin]) -> None:
+    """Note that a client has shown this secret. `origin_of` is only called when there is something to note.
 
     If that is its first use, a secret that was good until then has ended when this returns; or it raises DatabaseError.
     """
     if client.secret_id not in _used_before:
         if ClientSecret.objects.filter(pk=client.secret_id, first_used=None).exists():
-            lifecycle.first_use(client.secret_id, origin=origin)
+            lifecycle.first_use(client.secret_id, origin=origin_of())
         if len(_used_before) >= _AT_MOST:
             _used_before.clear()
         _used_before.add(client.secret_id)
-    note_use(client, origin)
+    note_use(client, origin_of)
 
 
-def note_use(client: ProvenClient, origin: Origin) -> None:
+def note_use(client: ProvenClient, origin_of: Callable[[], Origin]) -> None:
     """Note that a client was used, by this secret or a token obtained with it. A failure to note fails nothing else."""
     if not _is_due("used", client.secret_id):
         return
     now = timezone.now()
     due = Q(last_used__isnull=True) | Q(last_used__lt=now - EVERY)
+    origin = origin_of()
     use = {"last_used": now, "last_used_address": origin.address, "last_used_agent": origin.user_agent}
     try:
         if ClientSecret.objects.filter(due, pk=client.secret_id).update(**use):

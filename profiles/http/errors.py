@@ -9,20 +9,17 @@ Both have a string `error`, which is what clients look at.
 from collections.abc import Iterable, Mapping
 
 from django.db import DatabaseError, InterfaceError, OperationalError
-from django.http import HttpResponse
 
-from .responses import ApiJsonResponse
+from .calls import Answer, json
 
 # Retry-After, in seconds, when the database cannot be reached: usually it is restarting or failing over.
 RETRY_AFTER = 5
 _READ_ONLY = "25006"  # PostgreSQL's read_only_sql_transaction, which its driver counts among internal errors
 
 
-def oauth_error(
-    error: str, description: str, *, status: int = 400, headers: Mapping[str, str] | None = None
-) -> HttpResponse:
+def oauth_error(error: str, description: str, *, status: int = 400, headers: Mapping[str, str] | None = None) -> Answer:
     """An error of an OAuth endpoint. `description` is ASCII without quotes or backslashes (RFC 6749 section 5.2)."""
-    return ApiJsonResponse(
+    return json(
         {"error": error, "error_description": description},
         status=status,
         headers={"Cache-Control": "no-store", "Pragma": "no-cache", **(headers or {})},
@@ -36,9 +33,9 @@ def api_error(
     *,
     parameters: Iterable[str] = (),
     headers: Mapping[str, str] | None = None,
-) -> HttpResponse:
+) -> Answer:
     """An error of the API. `code` is dotted; `parameters` are the values that the code is about."""
-    return ApiJsonResponse(
+    return json(
         {"error": code, "errorParameters": list(parameters), "error_description": description},
         status=status,
         headers={"Cache-Control": "no-store", **(headers or {})},
@@ -56,15 +53,15 @@ def is_unavailable(error: BaseException | None) -> bool:
     return isinstance(error, RedisError)
 
 
-def not_found() -> HttpResponse:
+def not_found() -> Answer:
     return api_error(404, "resource.unknown", "There is nothing at this address.")
 
 
-def bad_request() -> HttpResponse:
+def bad_request() -> Answer:
     return api_error(400, "request.malformed", "The request could not be read.")
 
 
-def unavailable() -> HttpResponse:
+def unavailable() -> Answer:
     return api_error(
         503,
         "server.unavailable",
@@ -73,7 +70,7 @@ def unavailable() -> HttpResponse:
     )
 
 
-def internal() -> HttpResponse:
+def internal() -> Answer:
     return api_error(500, "server.error", "Something went wrong on our side. It has been noted.")
 
 
@@ -86,13 +83,13 @@ _REFUSALS = {
 }
 
 
-def refused(path: str, status: int) -> HttpResponse:
+def refused(path: str, status: int) -> Answer:
     """The answer to a request that did not arrive completely."""
     code, description = _REFUSALS[status]
     return _by_path(path, status, code, description)
 
 
-def insecure(path: str, missing: str) -> HttpResponse:
+def insecure(path: str, missing: str) -> Answer:
     """The answer over http where the site is https: not a redirect, with which clients would keep using http."""
     description = "Use https. What was sent in clear may have been read: regenerate the secret key that was in it."
     if missing:
@@ -100,7 +97,7 @@ def insecure(path: str, missing: str) -> HttpResponse:
     return _by_path(path, 400, "connection.insecure", description)
 
 
-def _by_path(path: str, status: int, code: str, description: str) -> HttpResponse:
+def _by_path(path: str, status: int, code: str, description: str) -> Answer:
     """The error, in the shape of OAuth or of the API, whichever the path belongs to."""
     headers = {"Retry-After": str(RETRY_AFTER)} if status == 503 else {}
     if path.startswith("/api/oauth/"):

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from enum import Enum, StrEnum, auto
 from urllib.parse import parse_qsl
 
-from django.http import HttpRequest
+from .calls import Call
 
 # No request needs more than a few; these limits bound the work that one request can cause.
 PARAMETERS_AT_MOST = 50
@@ -44,9 +44,9 @@ class ParametersRefused(Exception):
         self.wrong, self.place, self.names = wrong, place, tuple(names)
 
 
-def of_query(request: HttpRequest, *, never: frozenset[str], empty: bool) -> dict[str, str]:
+def of_query(call: Call, *, never: frozenset[str], empty: bool) -> dict[str, str]:
     """The parameters of the query string, none of which is one of `never`; `empty`: also those without a value."""
-    query = request.META.get("QUERY_STRING", "")
+    query = call.environ.get("QUERY_STRING", "")
     if not query:
         return {}
     found = _parsed(query.encode("latin-1", "replace"), Place.QUERY, empty=empty)  # as WSGI has bytes
@@ -55,20 +55,20 @@ def of_query(request: HttpRequest, *, never: frozenset[str], empty: bool) -> dic
     return found
 
 
-def of_body(request: HttpRequest) -> dict[str, str]:
+def of_body(call: Call) -> dict[str, str]:
     """The parameters of the form; one without a value counts as omitted (RFC 6749 section 3.2)."""
-    body = request.read(BODY_AT_MOST + 1)
-    if body and request.content_type != FORM:
+    body = call.body(BODY_AT_MOST + 1)
+    if body and call.content_type != FORM:
         raise ParametersRefused(Wrong.OTHER_TYPE, Place.BODY)
     if len(body) > BODY_AT_MOST:
         raise ParametersRefused(Wrong.TOO_LONG, Place.BODY)
     return _parsed(body, Place.BODY, empty=False)
 
 
-def form_is_announced(request: HttpRequest) -> bool:
+def form_is_announced(call: Call) -> bool:
     """Whether the headers announce a form in the body; the body is not read."""
-    announced = request.META.get("CONTENT_LENGTH", "") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in request.META
-    return announced and request.content_type == FORM
+    announced = call.environ.get("CONTENT_LENGTH", "") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in call.environ
+    return announced and call.content_type == FORM
 
 
 def _parsed(encoded: bytes, place: Place, *, empty: bool) -> dict[str, str]:

@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest
 
 SCHEME = "HTTP_X_FORWARDED_PROTO"
 # What proxies add; a browser adds none of these.
@@ -58,10 +57,19 @@ def settle_scheme(meta: dict[str, Any]) -> None:
         meta[SCHEME] = entries[max(len(entries) - settings.TRUSTED_PROXIES, 0)].strip().lower()
 
 
-def missing(request: HttpRequest) -> str:
+def is_secure(meta: dict[str, Any]) -> bool:
+    """Whether it came over https, after `settle_scheme`: what Django's `HttpRequest.is_secure` says."""
+    if settings.SECURE_PROXY_SSL_HEADER:
+        header, secure_value = settings.SECURE_PROXY_SSL_HEADER
+        if header in meta:
+            return bool(meta[header].split(",", 1)[0].strip() == secure_value)
+    return bool(meta["wsgi.url_scheme"] == "https")
+
+
+def missing(meta: dict[str, Any]) -> str:
     """The setting or header without which we cannot see that a proxied request came over https; "" if none."""
-    if request.is_secure() or not any(header in request.META for header in ADDED):
+    if is_secure(meta) or not any(header in meta for header in ADDED):
         return ""
     if not settings.TRUSTED_PROXIES:
         return "TRUSTED_PROXIES"
-    return "" if SCHEME in request.META else "X-Forwarded-Proto"
+    return "" if SCHEME in meta else "X-Forwarded-Proto"

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 
 from django.http import HttpRequest, HttpResponse
 
-from .. import credentials
 from ..models import Event
 from ..origin import Origin
 from . import proxies
+from .calls import Call, fit_to_store
 
 if TYPE_CHECKING:
     from django_htmx.middleware import HtmxDetails
 
     from ..models import User
 
-USER_AGENT_LENGTH = 200
 UNKNOWN_ADDRESS = "::"  # where a field needs an address and there is none
 
 
@@ -42,9 +41,9 @@ def origin_of(request: HttpRequest, *, via: Event.Via = Event.Via.PAGE) -> Origi
     )
 
 
-def origin_of_client(request: HttpRequest) -> Origin:
+def origin_of_client(call: Call) -> Origin:
     """The origin of what an OAuth client does by its own credentials."""
-    return Origin(actor=None, via=Event.Via.OAUTH, address=client_address(request), user_agent=user_agent(request))
+    return Origin(actor=None, via=Event.Via.OAUTH, address=call.address, user_agent=call.user_agent)
 
 
 def client_address(request: HttpRequest) -> str | None:
@@ -53,8 +52,4 @@ def client_address(request: HttpRequest) -> str | None:
 
 
 def user_agent(request: HttpRequest) -> str:
-    """The User-Agent header, made fit to store and to log: one line of printable text, not too long, no credential."""
-    text: str = credentials.masked(request.META.get("HTTP_USER_AGENT", ""))[:USER_AGENT_LENGTH]
-    if text.isprintable():
-        return text
-    return "".join(character if character.isprintable() else "?" for character in text)
+    return fit_to_store(request.META.get("HTTP_USER_AGENT", ""))

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
-from django.http import HttpRequest, HttpResponse
-
 from .. import credentials
+from ..http.calls import Answer, Call
 from ..http.errors import oauth_error
 
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="AirVantage Keys", charset="UTF-8"'}
@@ -19,9 +18,9 @@ CHALLENGE = {"WWW-Authenticate": 'Basic realm="AirVantage Keys", charset="UTF-8"
 class OAuthError(Exception):
     """Ends a request with this error response."""
 
-    def __init__(self, response: HttpResponse) -> None:
-        super().__init__(response)
-        self.response = response
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer)
+        self.answer = answer
 
 
 def invalid_request(description: str) -> OAuthError:
@@ -62,13 +61,13 @@ class ClientCredentials:
         return f"ClientCredentials(client_id={self.client_id!r})"
 
 
-def client_credentials(request: HttpRequest, form: Mapping[str, str]) -> ClientCredentials:
+def client_credentials(call: Call, form: Mapping[str, str]) -> ClientCredentials:
     """The credentials of a request, from HTTP Basic or from the form, never from both.
 
     Raises OAuthError: `invalid_request` for two methods at once, `invalid_client` for none, for another method,
     and for malformed credentials (these cost no database query).
     """
-    header = request.META.get("HTTP_AUTHORIZATION", "").strip()
+    header = call.header("HTTP_AUTHORIZATION").strip()
     if not header:
         client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
     else:

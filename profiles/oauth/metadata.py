@@ -1,22 +1,22 @@
 """The two metadata documents for clients (RFC 8414, RFC 9728). They list only what is really offered."""
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
 from oauth2_provider.settings import oauth2_settings
 
+from ..http import calls
 from ..http.access import Access, declares
+from ..http.calls import CACHEABLE, Answer, Call
 from ..http.errors import api_error
-from ..http.responses import CACHEABLE, ApiJsonResponse
 from ..http.urls import absolute_url
 
 AUTHENTICATION_METHODS = ["client_secret_basic", "client_secret_post"]
 
 
 @declares(Access.ANYONE)
-def authorization_server(request: HttpRequest) -> HttpResponse:
+def authorization_server(call: Call) -> Answer:
     """RFC 8414 section 2. There is no authorization endpoint, so there are no response types."""
     return _document(
-        request,
+        call,
         {
             "issuer": settings.BASE_URL,
             "token_endpoint": absolute_url("oauth-token"),
@@ -34,10 +34,10 @@ def authorization_server(request: HttpRequest) -> HttpResponse:
 
 
 @declares(Access.ANYONE)
-def protected_resource(request: HttpRequest) -> HttpResponse:
+def protected_resource(call: Call) -> Answer:
     """RFC 9728 section 2."""
     return _document(
-        request,
+        call,
         {
             "resource": settings.BASE_URL,
             "authorization_servers": [settings.BASE_URL],
@@ -53,7 +53,7 @@ def oauth2_scopes() -> dict[str, str]:
     return oauth2_settings.SCOPES_BACKEND_CLASS().get_all_scopes()
 
 
-def _document(request: HttpRequest, content: dict[str, object]) -> HttpResponse:
-    if request.method not in ("GET", "HEAD"):
+def _document(call: Call, content: dict[str, object]) -> Answer:
+    if call.method not in ("GET", "HEAD"):
         return api_error(405, "method.not.allowed", "This takes GET only.", headers={"Allow": "GET, HEAD"})
-    return ApiJsonResponse(content, headers=CACHEABLE)
+    return calls.json(content, headers=CACHEABLE)
