@@ -15,6 +15,7 @@ from allauth.mfa.models import Authenticator
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.contrib import messages
+from django.db.models import BigAutoField
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -23,6 +24,7 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
+from ..compiled import CompiledQuery, Given
 from ..http.requests import UNKNOWN_ADDRESS, client_address, origin_of
 from ..limits import attempts, known_browsers
 from ..mail import invitations, notices
@@ -38,6 +40,7 @@ logger = logging.getLogger(__name__)
 # Session key during a sign-in: the session hash that the user had when the password was given.
 BEGUN_WITH = "sign_in_begun_with"
 SENT_LATER = "account/email/password_reset_key"
+_USER = CompiledQuery(lambda: User.objects.with_all().filter(pk=Given("pk", BigAutoField())))
 # Texts of allauth and Django that our catalogues translate again: theirs disagree on the word for e-mail.
 gettext_noop("Email")
 gettext_noop("Enter a valid email address.")
@@ -46,8 +49,8 @@ gettext_noop("Enter a valid email address.")
 class AuthenticationBackend(AllauthBackend):
     def get_user(self, user_id: int | str) -> User | None:
         """The user of a session, with what every page shows of them: one query, so that all of it is consistent."""
-        user = User.objects.with_all().filter(pk=user_id).first()
-        return user if user and self.user_can_authenticate(user) else None
+        found = _USER.run(pk=user_id)
+        return found[0] if found and self.user_can_authenticate(found[0]) else None
 
     def _mitigate_timing_attack(self, password: str) -> None:
         """For an unknown e-mail address: take as long as checking a password does, which is done twice for some."""

@@ -14,8 +14,12 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.contrib import auth
 from django.contrib.sessions.backends import db
+from django.contrib.sessions.models import Session
+from django.db.models import CharField, DateTimeField
 from django.http import HttpRequest
 from django.utils import timezone
+
+from ..compiled import CompiledQuery, Given
 
 if TYPE_CHECKING:
     from django.contrib.sessions.base_session import AbstractBaseSession
@@ -28,11 +32,23 @@ SIGNED_IN = "signed_in_at"
 
 _is_key = re.compile("[0-9a-z]{8,40}").fullmatch
 
+_LIVE_SESSION = CompiledQuery(
+    lambda: Session.objects.filter(session_key=Given("key", CharField()), expire_date__gt=Given("now", DateTimeField()))
+)
+
 
 class SessionStore(db.SessionStore):
     def _validate_session_key(self, key: str | None) -> bool:
         # A quoted cookie can hold any character, also NUL, which PostgreSQL does not accept in text.
         return key is not None and _is_key(key) is not None
+
+    def load(self) -> dict[str, Any]:
+        """What the session keeps; nothing, and from now on no key, if it has ended. As Django's does it."""
+        found = _LIVE_SESSION.run(key=self.session_key, now=timezone.now())
+        if not found:
+            self._session_key = None
+            return {}
+        return self.decode(found[0].session_data)
 
     def create_model_instance(self, data: dict[str, Any]) -> AbstractBaseSession:
         """The row to save. Every kind of sign-in passes here first, so the time of the session begins here."""

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import Q
+from django.db.models import BigAutoField, DateTimeField, Q
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -18,6 +18,7 @@ from django_htmx.http import reswap, retarget
 
 from .. import credentials, rights
 from ..clients import lifecycle
+from ..compiled import CompiledQuery, Given
 from ..http.requests import UserRequest
 from ..http.urls import absolute_url
 from ..models import ClientSecret, KeyEvent, OAuthApplication, User
@@ -34,6 +35,19 @@ EndReason = ClientSecret.EndReason
 
 def url() -> str:
     return reverse("profile") + "#api-key"
+
+
+_NUMBER, _MOMENT = BigAutoField(), DateTimeField()
+_EVENTS = CompiledQuery(lambda: KeyEvent.objects.filter(owner=Given("owner", _NUMBER))[:EVENTS_SHOWN])
+_SECRETS = CompiledQuery(
+    lambda: ClientSecret.objects.filter(
+        Q(ends=None)
+        | Q(ends__gt=Given("now", _MOMENT), ended=False)
+        | Q(last_refused__gt=Given("since", _MOMENT))
+        | Q(end_reason=EndReason.LEAKED),
+        application=Given("key", _NUMBER),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +68,7 @@ class Secrets:
             return cls()
         now = timezone.now()
         since = now - REFUSAL_SHOWN_FOR
-        told = Q(ends=None) | Q(ends__gt=now, ended=False) | Q(last_refused__gt=since) | Q(end_reason=EndReason.LEAKED)
-        found = list(key.secrets.filter(told))  # the newest first
+        found = _SECRETS.run(key=key.pk, now=now, since=since)  # the newest first
         live = [secret for secret in found if secret.is_live]
         tried = [(it.last_refused, it.pk, it) for it in found if it.last_refused and it.last_refused > since]
         return cls(
@@ -101,7 +114,7 @@ def answer(
 def _state(owner: User) -> dict[str, Any]:
     """What the section says of the owner's key, there or not."""
     key: OAuthApplication | None = getattr(owner, "key", None)
-    events = list(owner.key_events.all()[:EVENTS_SHOWN])
+    events = _EVENTS.run(owner=owner.pk)
     changed = next((event for event in events if event.action in lifecycle.CHANGES), None)
     no_more = len(events) < EVENTS_SHOWN
     return {
