@@ -123,6 +123,9 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],
+            # Django's tags, but a text or address that stands in a template is looked up once; and icons.
+            "builtins": ["profiles.templatetags.fixed"],
+            "libraries": dict.fromkeys(("i18n", "static"), "profiles.templatetags.fixed"),
         },
     },
 ]
@@ -275,6 +278,8 @@ OAUTH2_PROVIDER = {
 # The toolkit wants the models of access and refresh tokens swapped together, because they refer to each other. Ours
 # does not refer to a refresh token (the client-credentials grant has none), so there is no circular reference.
 SILENCED_SYSTEM_CHECKS = ["oauth2_provider.W011"]
+# Two libraries of tags by one name: ours stands for Django's on purpose (`TEMPLATES`).
+SILENCED_SYSTEM_CHECKS += ["templates.W003"]
 
 # --- Pages ------------------------------------------------------------------------------------------------
 
