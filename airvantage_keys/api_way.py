@@ -1,7 +1,7 @@
 """How requests of the API are answered: without Django's handler, and without the middleware that pages need.
 
 This is for `/api`, `/.well-known` and the probes. A browser session cannot open the API when the API never sees a
-session (ASVS 7.2.2, 3.5.1), but for the picture, whose view asks for it (`api.users_picture`). Whatever happens here,
+session (ASVS 7.2.2, 3.5.1), but for the picture, whose view asks for it (`get_user_picture`). Whatever happens here,
 the answer is JSON; and a token costs a third less.
 
 It has two entries: `call` from the server (`wsgi.Application`), and the middleware `api_without_session` where

@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 import django
+import msgspec
 from django.core.management import call_command
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "airvantage_keys.settings")
@@ -41,7 +42,9 @@ def prepare(*static: str) -> dict[str, Any]:
     key, secret = lifecycle.create(owner=owner, origin=_origin())
     # A well-formed secret that belongs to no key.
     other = credentials.new_secret()
-    return {"client_id": key.client_id, "secret": secret, "other_secret": other, "owner": schemas.user(owner)}
+    every = {"fields": ",".join(schemas.USERS.fields)}
+    [shown] = msgspec.to_builtins(schemas.USERS.page_of(User.objects.filter(pk=owner.pk), every))["items"]
+    return {"client_id": key.client_id, "secret": secret, "other_secret": other, "owner": shown}
 
 
 def statements() -> dict[str, str]:

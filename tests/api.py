@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.test import Client
 
+from profiles.http.access import Access
+from profiles.http.operations import served
+
 if TYPE_CHECKING:
     from django.test.client import _MonkeyPatchedWSGIResponse as Response
 
@@ -16,8 +19,8 @@ CURRENT, RIGHTS, USERS, PROFILES = (
     "/api/v1/users",
     "/api/v1/profiles",
 )
-# Address -> the right it needs.
-NEEDS = {CURRENT: None, RIGHTS: None, USERS: "accountNetwork.users.view", PROFILES: "accountNetwork.profiles.view"}
+# Address -> the right it needs: of each operation without a parameter in its path.
+NEEDS = {it.path: it.right for it in served() if it.access is Access.BEARER and "{" not in it.path}
 ALL_NEEDED = [right for right in NEEDS.values() if right]
 
 # RFC 9110 section 11.6.1: a scheme and parameters, each a quoted string of harmless characters here.

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from profiles.account import pictures
+from profiles.api import schemas
 from profiles.models import User
 
 from .api import CURRENT, RIGHTS, get
@@ -31,6 +33,10 @@ def test_current_is_the_owner_in_this_form(token, user):
         },
         separators=(",", ":"),
     )
+
+
+def test_a_picture_has_the_sizes_that_are_made():
+    assert schemas.Picture.__struct_fields__ == pictures.SIZES
 
 
 def test_what_an_owner_does_not_have_is_null(admin_user):

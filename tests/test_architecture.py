@@ -74,8 +74,6 @@ RULES = [
 # (who, what is imported) -> why it is so all the same. One that is not there any more must leave this list.
 EXCEPTIONS = {
     ("profiles.api.views", "profiles.account.session_store"): "a browser sends no token for the picture on a page",
-    ("profiles.api.openapi", "profiles.account.pictures"): "which sizes of a picture there are",
-    ("profiles.api.schemas", "profiles.account.pictures"): "the same",
     (
         "profiles.api.pictures",
         "profiles.account.pictures",

@@ -24,6 +24,10 @@ import pytest
 import requests
 from PIL import Image
 
+from profiles.http.access import Access
+from profiles.http.operations import served
+from profiles.rights import VIEW_USERS
+
 from .server import Server, running, sqlite_url
 from .visitor import Visitor
 
@@ -31,6 +35,7 @@ pytestmark = pytest.mark.server
 
 NOBODY = "0" * 32
 NUL = "\0"  # the document allows it in a text, the server does not
+# What is called by a test of its own.
 OPERATIONS = {
     "createToken",
     "revokeToken",
@@ -43,6 +48,8 @@ OPERATIONS = {
     "getOpenapi",
     "getDocs",
 }
+# What a token alone gets -> the right it needs. A new one is called here without being told.
+BY_TOKEN = {it.id: it.right for it in served() if it.access is Access.BEARER and "{" not in it.path}
 FORMS = {"createToken": "TokenRequest", "revokeToken": "RevocationRequest", "introspectToken": "IntrospectionRequest"}
 GRANT = {"grant_type": "client_credentials"}
 
@@ -280,7 +287,7 @@ def colleague(site: Server) -> str:
 
 def test_every_operation_is_called_here(document):
     named = [operation["operationId"] for methods in document["paths"].values() for operation in methods.values()]
-    assert sorted(named) == sorted(OPERATIONS)
+    assert sorted(named) == sorted(OPERATIONS | set(BY_TOKEN))
 
 
 @pytest.mark.parametrize("way", ["basic", "form"])
@@ -366,9 +373,12 @@ def test_the_documentation_is_got(client, document):
     assert page.value.lstrip().startswith("<!doctype html>")
 
 
-@pytest.mark.parametrize(
-    "operation", ["getCurrentUser", "getCurrentRights", "getUserPicture", "listUsers", "listProfiles"]
-)
+@pytest.mark.parametrize("operation", BY_TOKEN)
+def test_a_token_gets_what_its_owner_may_see(client, owner, operation):
+    assert client.call(operation, bearer=owner.token).status == 200
+
+
+@pytest.mark.parametrize("operation", [*BY_TOKEN, "getUserPicture"])
 def test_without_a_good_token_nothing_is_answered(client, owner, operation):
     asked = {"uid": owner.uid, "size": "icon"} if operation == "getUserPicture" else {}
     for bearer, code in (("", "token.missing"), (f"{owner.token}x", "token.invalid")):
@@ -376,14 +386,12 @@ def test_without_a_good_token_nothing_is_answered(client, owner, operation):
         assert (answer.status, answer.value["error"]) == (401, code)
 
 
-@pytest.mark.parametrize("operation", ["getUserPicture", "listUsers", "listProfiles"])
+@pytest.mark.parametrize("operation", [*(it for it, right in BY_TOKEN.items() if right), "getUserPicture"])
 def test_a_right_that_is_missing_is_named(client, owner, colleague, operation):
     asked = {"uid": colleague, "size": "icon"} if operation == "getUserPicture" else {}
     answer = client.call(operation, bearer=owner.narrow, **asked)
     assert (answer.status, answer.value["error"]) == (403, "right.missing")
-    assert answer.value["errorParameters"] == [
-        "accountNetwork.profiles.view" if operation == "listProfiles" else "accountNetwork.users.view"
-    ]
+    assert answer.value["errorParameters"] == [BY_TOKEN.get(operation, VIEW_USERS)]
 
 
 def test_a_picture_that_is_not_there_is_not_found(client, owner):

@@ -1,6 +1,6 @@
 """The access token of an API request (RFC 6750), and the refusal of a request without a valid one.
 
-An operation of the API is a function of an `ApiCall`, which only `bearer` makes.
+An operation of the API is a function of an `ApiCall`, which only `bearer` makes; see `operation`.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial, wraps
+from typing import Concatenate, ParamSpec
 
 from ..clients import tokens, usage
-from ..http import parameters
+from ..http import calls, errors, parameters
 from ..http.access import Access, declares
 from ..http.calls import Answer, Call
-from ..http.errors import api_error
+from ..http.errors import Code, api_error
 from ..http.parameters import ParametersRefused, Wrong
 from ..http.requests import origin_of_client
 from ..http.urls import absolute_url
@@ -52,40 +53,41 @@ class ApiCall:
         return self.token.owner
 
 
-class ApiError(Exception):
+class ApiRefused(Exception):
     """Ends a request of the API with this error response."""
 
     def __init__(
         self,
-        status: int,
-        code: str,
+        code: Code,
         description: str,
         *,
         parameters: Iterable[str] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(code)
-        self.answer = api_error(status, code, description, parameters=parameters, headers=headers)
+        super().__init__(code.code)
+        self.answer = api_error(code, description, parameters=parameters, headers=headers)
 
 
-Operation = Callable[[ApiCall], Answer]
+P = ParamSpec("P")
 
 
-def bearer(*, right: str | None = None) -> Callable[[Operation], Callable[[Call], Answer]]:
+def bearer(*, right: str | None = None) -> Callable[[Callable[Concatenate[ApiCall, P], object]], Callable[..., Answer]]:
     """Let in a GET with an active access token whose effective rights include `right`.
 
     The token is looked up and its owner's rights are read at each request; nothing of that is cached. A successful
-    call counts as a use of the key; a refused one does not, whatever the reason.
+    call counts as a use of the key; a refused one does not, whatever the reason. What the operation returns is
+    answered as JSON, unless it is an answer.
     """
 
-    def decorator(operation: Operation) -> Callable[[Call], Answer]:
+    def decorator(operation: Callable[Concatenate[ApiCall, P], object]) -> Callable[..., Answer]:
         @declares(Access.BEARER)
         @wraps(operation)
-        def wrapper(call: Call) -> Answer:
+        def wrapper(call: Call, *args: P.args, **kwargs: P.kwargs) -> Answer:
             try:
                 allowed = _authenticated(call, right)
-                answer = operation(allowed)
-            except ApiError as refused:
+                found = operation(allowed, *args, **kwargs)
+                answer = found if isinstance(found, Answer) else calls.json(found)
+            except ApiRefused as refused:
                 answer = refused.answer
             else:
                 usage.note_use(allowed.token.client, partial(origin_of_client, call))
@@ -98,21 +100,10 @@ def bearer(*, right: str | None = None) -> Callable[[Operation], Callable[[Call]
     return decorator
 
 
-def public(answer: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
-    """Let in any GET."""
-
-    @declares(Access.ANYONE)
-    @wraps(answer)
-    def wrapper(call: Call) -> Answer:
-        return answer(call) if call.method in METHODS else _method_not_allowed(call).answer
-
-    return wrapper
-
-
 def _authenticated(call: Call, right: str | None) -> ApiCall:
-    """The call with its token and parameters, or ApiError."""
+    """The call with its token and parameters, or ApiRefused."""
     if call.method not in METHODS:
-        raise _method_not_allowed(call)
+        raise method_not_allowed(call)
     found = _parameters(call)
     scheme, _, value = call.header("HTTP_AUTHORIZATION").strip().partition(" ")
     if scheme.lower() != "bearer":
@@ -137,67 +128,62 @@ def _parameters(call: Call) -> dict[str, str]:
     return found
 
 
-def _not_read(refused: ParametersRefused) -> ApiError:
+def _not_read(refused: ParametersRefused) -> ApiRefused:
     match refused.wrong:
         case Wrong.REPEATED:
             names = [name[:100] for name in refused.names]
-            return ApiError(400, "parameter.repeated", "A parameter may stand once only.", parameters=names)
+            return ApiRefused(errors.PARAMETER_REPEATED, "A parameter may stand once only.", parameters=names)
         case Wrong.MISPLACED:
             return _misplaced(*refused.names)
         case _:
             at_most = f"at most {parameters.PARAMETERS_AT_MOST} parameters"
             description = f"The {refused.place} must be well-formed form data in UTF-8, with {at_most}."
-            return ApiError(400, "request.malformed", description)
+            return ApiRefused(errors.REQUEST_MALFORMED, description)
 
 
-def _method_not_allowed(call: Call) -> ApiError:
-    return ApiError(
-        405,
-        "method.not.allowed",
+def method_not_allowed(call: Call) -> ApiRefused:
+    return ApiRefused(
+        errors.METHOD_NOT_ALLOWED,
         "This address takes GET only.",
         parameters=[call.method],
         headers={"Allow": ", ".join(METHODS)},
     )
 
 
-def _misplaced(*names: str) -> ApiError:
+def _misplaced(*names: str) -> ApiRefused:
     description = "Send the access token in the Authorization header, and nowhere else."
-    return ApiError(
-        400,
-        "token.misplaced",
+    return ApiRefused(
+        errors.TOKEN_MISPLACED,
         description,
         parameters=names,
         headers=_challenge(error="invalid_request", error_description=description),
     )
 
 
-def _missing() -> ApiError:
+def _missing() -> ApiRefused:
     # No error code in the header when no token was shown (RFC 6750 section 3.1).
-    return ApiError(
-        401,
-        "token.missing",
+    return ApiRefused(
+        errors.TOKEN_MISSING,
         "Send an access token: Authorization: Bearer <token>.",
         headers=_challenge(),
     )
 
 
-def _invalid(end: tokens.End | None) -> ApiError:
+def _invalid(end: tokens.End | None) -> ApiRefused:
     description = "The access token is malformed, unknown, expired or revoked."
     if end and end.reason in ENDED:
         description = f"The access token {ENDED[end.reason]} at {end.at:%Y-%m-%dT%H:%M:%SZ}."
-    return ApiError(
-        401,
-        "token.invalid",
+    return ApiRefused(
+        errors.TOKEN_INVALID,
         description,
         headers=_challenge(error="invalid_token", error_description=description),
     )
 
 
-def insufficient(right: str) -> ApiError:
+def insufficient(right: str) -> ApiRefused:
     description = "The right that this address needs is missing."
-    return ApiError(
-        403,
-        "right.missing",
+    return ApiRefused(
+        errors.RIGHT_MISSING,
         description,
         parameters=[right],
         headers=_challenge(error="insufficient_scope", error_description=description, scope=right),

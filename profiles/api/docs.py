@@ -1,82 +1,54 @@
-"""The OpenAPI document as a page for people: what the template `api/docs.html` shows."""
+"""The operations of the API as a page for people: what the template `api/docs.html` shows."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from itertools import groupby
 
 from django.conf import settings
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
+from msgspec import UNSET, to_builtins
 
 from .. import credentials, rights
-from ..http.parameters import FORM
+from ..http.access import Access
+from ..http.errors import ApiError, OAuthError
+from ..http.operations import Operation, Tag, served
+from ..http.shapes import Json
 from ..http.urls import absolute_url
+from ..oauth import shapes
 from . import openapi
-from .openapi import Json
+from .listing import BAD_LIST_REQUEST
 
-_PLACES = {"path": "path", "query": "query string"}
 _STRING = re.compile(r'("(?:[^"\\]|\\.)*")(:?)')
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    name: str
-    where: str
-    required: bool
-    description: SafeString
-    values: SafeString
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    id: str
-    method: str
-    path: str
-    summary: str
-    description: SafeString
-    right: str
-    parameters: list[Parameter]
-    request: str
-    answer: SafeString
-    # Status -> its error codes.
-    errors: dict[str, list[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    name: str
-    description: str
-    operations: list[Operation]
 
 
 def context() -> dict[str, object]:
     """All that the template needs."""
     document = openapi.document()
-    operations = [
-        (operation["tags"][0], _operation(document, path, method, operation))
-        for path, methods in document["paths"].items()
-        for method, operation in methods.items()
-    ]
+    groups: dict[Tag, list[dict[str, object]]] = {}
+    for operation in served():
+        groups.setdefault(operation.tag, []).append(_operation(operation, document["components"]["schemas"]))
     return {
         "info": document["info"],
         "description": _text(document["info"]["description"]),
         "base_url": settings.BASE_URL,
         "groups": [
-            Group(tag["name"], tag["description"], [shown for name, shown in operations if name == tag["name"]])
-            for tag in document["tags"]
+            {"name": tag.name, "description": tag.description, "operations": operations}
+            for tag, operations in groups.items()
         ],
         "curl": curl_example(),
         "python": python_example(),
         "rights": rights.CATALOGUE,
         "inherit": rights.INHERIT,
-        "error": _example(document, "BadListRequest", "size.invalid"),
-        "oauth_error": _example(document, "OAuthBadRequest", "invalid_request"),
-        "api_errors": openapi.API_ERRORS,
-        "oauth_errors": {code: _text(text) for code, text in openapi.OAUTH_ERRORS.items()},
+        "error": _json(BAD_LIST_REQUEST.examples["size.invalid"]),
+        "oauth_error": _json(shapes.BAD_REQUEST.examples["invalid_request"]),
+        "api_errors": {
+            status: {it.code: it.meaning for it in codes}
+            for status, codes in groupby(openapi.codes(ApiError), key=lambda code: code.status)
+        },
+        "oauth_errors": {it.code: _text(it.meaning) for it in openapi.codes(OAuthError)},
         "patterns": {
             "Secret key": rf"\b{credentials.SECRET_PATTERN}\b",
             "Access token": rf"\b{credentials.TOKEN_PATTERN}\b",
@@ -119,44 +91,40 @@ me = requests.get(
 print(me.json())"""
 
 
-def _operation(document: Json, path: str, method: str, operation: Json) -> Operation:
-    needs = [scope for scheme in operation["security"] for scope in scheme.get("oauth2", [])]
-    media = operation["responses"]["200"]["content"].get("application/json", {})
-    return Operation(
-        id=operation["operationId"],
-        method=method.upper(),
-        path=path,
-        summary=operation["summary"],
-        description=_text(operation.get("description", "")),
-        right=needs[0] if needs else "",
-        parameters=list(_parameters(document, operation)),
-        request=_request(path, operation, [_at(document, it["$ref"]) for it in operation.get("parameters", [])]),
-        answer=_json(media["example"]) if "example" in media else SafeString(""),
-        errors=dict(_errors(document, operation)),
-    )
+def _operation(operation: Operation, schemas: Json) -> dict[str, object]:
+    example = operation.answers[200].example
+    form = schemas[operation.form.__name__] if operation.form else {"properties": {}}
+    return {
+        "id": operation.id,
+        "method": operation.method,
+        "path": operation.path,
+        "summary": operation.summary,
+        "description": _text(operation.description),
+        "right": operation.right,
+        "parameters": [
+            *(
+                _parameter(it.name, it.schema, it.description, required=it.where == "path")
+                for it in operation.parameters
+            ),
+            *(
+                _parameter(name, {}, schema["description"], required=name in form["required"])
+                for name, schema in form["properties"].items()
+            ),
+        ],
+        "request": _request(operation),
+        "answer": "" if example is UNSET else _json(example),
+        # Those that can happen everywhere, with a 5 in front, are not listed.
+        "errors": {refusal.status: [code.code for code in refusal.codes] for refusal in operation.refusals},
+    }
 
 
-def _parameters(document: Json, operation: Json) -> Iterator[Parameter]:
-    for reference in operation.get("parameters", []):
-        parameter = _at(document, reference["$ref"])
-        yield Parameter(
-            name=parameter["name"],
-            where=f"in the {_PLACES[parameter['in']]}",
-            required=parameter.get("required", False),
-            description=_text(parameter["description"]),
-            values=_text(_values(parameter["schema"])),
-        )
-    if "requestBody" not in operation:
-        return
-    form = _at(document, operation["requestBody"]["content"][FORM]["schema"]["$ref"])
-    for name, schema in form["properties"].items():
-        yield Parameter(
-            name=name,
-            where="in the form",
-            required=name in form["required"],
-            description=_text(schema["description"]),
-            values=SafeString(""),
-        )
+def _parameter(name: str, schema: Json, description: str, *, required: bool) -> dict[str, object]:
+    return {
+        "name": name,
+        "required": required,
+        "description": _text(description),
+        "values": _text(_values(schema)),
+    }
 
 
 def _values(schema: Json) -> str:
@@ -173,40 +141,17 @@ def _values(schema: Json) -> str:
     return " ".join(said)
 
 
-def _request(path: str, operation: Json, parameters: list[Json]) -> str:
+def _request(operation: Operation) -> str:
     """The operation as a curl command."""
-    named = {parameter["name"]: parameter.get("example", "") for parameter in parameters}
-    address = settings.BASE_URL + path.format_map(named)
-    if "requestBody" in operation:
-        form = operation["requestBody"]["content"][FORM]["example"]
+    address = settings.BASE_URL + operation.path.format_map({it.name: it.example for it in operation.parameters})
+    if operation.form:
         # The reader's own token, not the one of the example.
-        fields = form | {"token": "$TOKEN"} if "token" in form else form
+        fields = {name: "$TOKEN" if name == "token" else value for name, value in operation.form_example.items()}
         data = "".join(f'  --data "{name}={value}" \\\n' for name, value in fields.items())
         return f'curl --user "$CLIENT_ID:$CLIENT_SECRET" \\\n{data}  {address}'
-    if operation["security"]:
+    if operation.access is Access.BEARER:
         return f'curl --header "Authorization: Bearer $TOKEN" \\\n  {address}'
     return f"curl {address}"
-
-
-def _errors(document: Json, operation: Json) -> Iterator[tuple[str, list[str]]]:
-    for status, response in operation["responses"].items():
-        # 5xx errors can happen everywhere, so they are not listed.
-        if status.startswith("4"):
-            yield status, list(_at(document, response["$ref"])["content"]["application/json"]["examples"])
-
-
-def _example(document: Json, response: str, code: str) -> SafeString:
-    """The example of an error response."""
-    content = document["components"]["responses"][response]["content"]["application/json"]
-    return _json(content["examples"][code]["value"])
-
-
-def _at(document: Json, reference: str) -> Any:
-    """What `$ref` refers to."""
-    found: Any = document
-    for name in reference.removeprefix("#/").split("/"):
-        found = found[name]
-    return found
 
 
 def _text(text: str) -> SafeString:
@@ -219,7 +164,7 @@ def _text(text: str) -> SafeString:
 
 def _json(example: object) -> SafeString:
     """Indented JSON as HTML, with names and texts marked."""
-    text = json.dumps(example, indent=2, ensure_ascii=False)
+    text = json.dumps(to_builtins(example), indent=2, ensure_ascii=False)
     parts = []
     end = 0
     for found in _STRING.finditer(text):

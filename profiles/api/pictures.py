@@ -16,10 +16,10 @@ from .. import reach
 from ..account import pictures
 from ..http import errors
 from ..http.calls import Answer, Call
+from ..http.shapes import UID_PATTERN
 from ..models import User
 from ..rights import VIEW_USERS
 from .bearer import insufficient
-from .listing import UID_PATTERN
 
 _is_uid = re.compile(UID_PATTERN).fullmatch
 
@@ -27,7 +27,7 @@ _is_uid = re.compile(UID_PATTERN).fullmatch
 def seen_by(viewer: User, rights: Collection[str], uid: str) -> User | None:
     """The user with this uid: the viewer, or with the right to view users anybody of the viewer's company.
 
-    Without the right every other uid is refused in the same way, whether it exists or not. Raises ApiError.
+    Without the right every other uid is refused in the same way, whether it exists or not. Raises ApiRefused.
     """
     if uid == viewer.uid:
         return viewer
@@ -41,7 +41,7 @@ def seen_by(viewer: User, rights: Collection[str], uid: str) -> User | None:
 
 
 def answer(call: Call, *, viewer: User, rights: Collection[str], uid: str, size: str) -> Answer:
-    """The picture, or 404. Raises ApiError for whoever may not see it."""
+    """The picture, or 404. Raises ApiRefused for whoever may not see it."""
     target = seen_by(viewer, rights, uid)
     if target is None or not target.picture.name or size not in pictures.SIZES:
         return errors.not_found()

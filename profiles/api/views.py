@@ -1,70 +1,86 @@
-"""The JSON API. Each operation acts as the owner of the key; `bearer` has let the call in."""
+"""The JSON API. Each operation acts as the owner of the key, and is told in `docs` as it is declared here."""
 
 from __future__ import annotations
 
-from functools import partial
+from typing import Annotated
 
 from django.template.loader import render_to_string
 from django.utils import translation
+from msgspec import Meta, Struct
 
-from .. import reach
+from .. import reach, rights
 from ..account import session_store
-from ..http import calls
+from ..http import calls, errors
 from ..http.access import Access, declares
 from ..http.calls import CACHEABLE, Answer, Call
+from ..http.operations import Content, Parameter, Tag
+from ..http.shapes import UID_PATTERN, choice
 from ..models import AccessProfile, User
-from ..rights import VIEW_USERS
-from . import docs as documentation
-from . import openapi as specification
-from . import pictures, schemas
-from .bearer import METHODS, ApiCall, ApiError, bearer, public
+from . import docs, openapi, pictures, schemas
+from .bearer import METHODS, ApiCall, ApiRefused, bearer
+from .operation import described, operation, public
+from .schemas import JO, OPERATOR, PROFILES, USERS
 
-# No middleware sets a language for the API, so a thread would keep that of the page it answered before.
-in_english = partial(translation.override, "en")
-
-
-@bearer()
-def users_current(call: ApiCall) -> Answer:
-    """The owner of the key."""
-    return calls.json(schemas.user(call.owner))
+USERS_TAG = Tag("Users", "Who you are, what you may do, and who else is in your company.")
+PROFILES_TAG = Tag("Access profiles", "Named sets of rights, given to users by administrators.")
 
 
-@bearer()
-def users_rights(call: ApiCall) -> Answer:
-    """What this token may do now."""
-    return calls.json(sorted(call.token.rights))
+@operation("users/current", tag=USERS_TAG, summary="Who am I?", says="The owner of the key.", example=JO)
+def get_current_user(call: ApiCall) -> schemas.User:
+    """The owner of the key. Any active token is enough."""
+    return schemas.user(call.owner)
 
 
-@bearer(right=VIEW_USERS)
-def users(call: ApiCall) -> Answer:
-    """The users of the owner's company."""
-    rows = (
-        reach.colleagues(call.owner)
-        .select_related("company", "access_profile")
-        # What is not shown is not read: above all the password's hash.
-        .only(
-            "uid",
-            "email",
-            "name",
-            "phone_number",
-            "picture",
-            "company__uid",
-            "company__name",
-            "access_profile__uid",
-            "access_profile__name",
-        )
-    )
-    return schemas.USERS.answer(rows, call.parameters)
+@operation(
+    "users/rights",
+    tag=USERS_TAG,
+    summary="What may I do?",
+    says="The effective rights.",
+    example=[rights.VIEW_USERS, "entities.systems.view"],
+)
+def get_current_rights(call: ApiCall) -> list[schemas.Right]:
+    """The effective rights of this token, sorted: what its scope and your access profile both allow now. Any active
+    token is enough.
+    """
+    return sorted(call.token.rights)
 
 
+_PICTURE_HEADERS = {"ETag": "ETag", "Cache-Control": "Cache-Control"}
+
+
+@described(
+    "users/{uid}/picture/{size}",
+    tag=USERS_TAG,
+    summary="A user's picture",
+    parameters=(
+        Parameter("uid", "Whose picture.", {"type": "string", "pattern": f"^{UID_PATTERN}$"}, "path", JO.uid),
+        Parameter(
+            "size",
+            "`normal` as it was uploaded, `small` within 32 by 32 pixels, `icon` within 16 by 16.",
+            choice(*schemas.Picture.__struct_fields__),
+            "path",
+            "normal",
+        ),
+    ),
+    answers={
+        200: Content(
+            "The picture.",
+            Annotated[str, Meta(extra_json_schema={"format": "binary"})],
+            types=("image/png", "image/jpeg", "image/webp"),
+            headers=_PICTURE_HEADERS,
+        ),
+        304: Content("The picture is the one that you have.", headers=_PICTURE_HEADERS),
+    },
+    refusals=(errors.FORBIDDEN, errors.NOT_FOUND),
+)
 @declares(Access.BEARER)
-def users_picture(call: Call, uid: str, size: str) -> Answer:
-    """The picture of a user of the owner's company.
-
-    The one address of the API that also accepts a browser session, because pages show the picture, and a browser sends
-    no token for that. It only reads, and both see the same: a token has its scope, a session all that its user may do.
+def get_user_picture(call: Call, uid: str, size: str) -> Answer:
+    """Your own with any active token, that of another user of your company with the right `accountNetwork.users.view`.
+    Send the `ETag` of the picture that you have as `If-None-Match`. This address alone can also be opened by the
+    session of a signed-in browser, which sees what a token of its user would.
     """
 
+    # Pages show the picture, and a browser sends no token for that. It only reads, and both see the same.
     @bearer()
     def by_token(allowed: ApiCall) -> Answer:
         return pictures.answer(call, viewer=allowed.owner.user, rights=allowed.token.rights, uid=uid, size=size)
@@ -72,7 +88,7 @@ def users_picture(call: Call, uid: str, size: str) -> Answer:
     def by_session(viewer: User) -> Answer:
         try:
             return pictures.answer(call, viewer=viewer, rights=viewer.rights, uid=uid, size=size)
-        except ApiError as refused:
+        except ApiRefused as refused:
             return refused.answer
 
     may_be_session = "HTTP_AUTHORIZATION" not in call.environ and call.method in METHODS
@@ -85,22 +101,41 @@ def users_picture(call: Call, uid: str, size: str) -> Answer:
     return answer
 
 
-@bearer(right="accountNetwork.profiles.view")
-def profiles(call: ApiCall) -> Answer:
-    """The access profiles, which are the same for all companies."""
-    return schemas.PROFILES.answer(AccessProfile.objects.all(), call.parameters)
+@operation(
+    "users",
+    listing=USERS,
+    right=rights.VIEW_USERS,
+    tag=USERS_TAG,
+    summary="List the users of my company",
+    says="One page of users.",
+    example=JO,
+)
+def list_users(call: ApiCall) -> Struct:
+    """The users of your company, yourself and inactive users included. If you belong to no company, only yourself."""
+    return USERS.page_of(reach.colleagues(call.owner), call.parameters)
 
 
-@public
-def openapi(call: Call) -> Answer:
-    """The OpenAPI document, for programs."""
-    with in_english():
-        return calls.json(specification.document(), headers=CACHEABLE)
+@operation(
+    "profiles",
+    listing=PROFILES,
+    right="accountNetwork.profiles.view",
+    tag=PROFILES_TAG,
+    summary="List the access profiles",
+    says="One page of access profiles.",
+    example=OPERATOR,
+)
+def list_profiles(call: ApiCall) -> Struct:
+    """The access profiles there are. Ask for `fields=rights` to see what each allows."""
+    return PROFILES.page_of(AccessProfile.objects.all(), call.parameters)
 
 
-@public
-def docs(call: Call) -> Answer:
-    """The same document as a page for people."""
-    with in_english():
-        page = render_to_string("api/docs.html", documentation.context())
+@public("/api/openapi.json", summary="The OpenAPI document", shape=schemas.Document)
+def get_openapi(call: Call) -> Answer:
+    return calls.json(openapi.document(), headers=CACHEABLE)
+
+
+@public("/api/docs", summary="The documentation page", shape=str, kind="text/html")
+def get_docs(call: Call) -> Answer:
+    with translation.override("en"):
+        page = render_to_string("api/docs.html", docs.context())
     return Answer(page.encode(), headers={"Content-Type": "text/html; charset=utf-8"})

@@ -10,12 +10,12 @@ from urllib.parse import unquote_plus
 
 from .. import credentials
 from ..http.calls import Answer, Call
-from ..http.errors import oauth_error
+from ..http.errors import INVALID_CLIENT, INVALID_REQUEST, oauth_error
 
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="AirVantage Keys", charset="UTF-8"'}
 
 
-class OAuthError(Exception):
+class OAuthRefused(Exception):
     """Ends a request with this error response."""
 
     def __init__(self, answer: Answer) -> None:
@@ -23,25 +23,25 @@ class OAuthError(Exception):
         self.answer = answer
 
 
-def invalid_request(description: str) -> OAuthError:
-    return OAuthError(oauth_error("invalid_request", description))
+def invalid_request(description: str) -> OAuthRefused:
+    return OAuthRefused(oauth_error(INVALID_REQUEST, description))
 
 
-class SecretMissing(OAuthError):
+class SecretMissing(OAuthRefused):
     """No secret was sent, so none was checked: the answer is a challenge (RFC 9110 section 11.6.1).
 
     It is not counted as a failure: many programs ask without credentials first, and send them when challenged.
     """
 
     def __init__(self, description: str) -> None:
-        super().__init__(oauth_error("invalid_client", description, status=401, headers=CHALLENGE))
+        super().__init__(oauth_error(INVALID_CLIENT, description, headers=CHALLENGE))
 
 
-class ClientRefused(OAuthError):
+class ClientRefused(OAuthRefused):
     """Client authentication failed. `client_id` is the one sent, if it has the right form."""
 
     def __init__(self, description: str, *, client_id: str = "") -> None:
-        super().__init__(oauth_error("invalid_client", description, status=401, headers=CHALLENGE))
+        super().__init__(oauth_error(INVALID_CLIENT, description, headers=CHALLENGE))
         self.client_id = client_id
 
 
@@ -64,7 +64,7 @@ class ClientCredentials:
 def client_credentials(call: Call, form: Mapping[str, str]) -> ClientCredentials:
     """The credentials of a request, from HTTP Basic or from the form, never from both.
 
-    Raises OAuthError: `invalid_request` for two methods at once, `invalid_client` for none, for another method,
+    Raises OAuthRefused: `invalid_request` for two methods at once, `invalid_client` for none, for another method,
     and for malformed credentials (these cost no database query).
     """
     header = call.header("HTTP_AUTHORIZATION").strip()

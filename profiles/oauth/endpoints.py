@@ -10,16 +10,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial, wraps
-from typing import TypeVar
+from typing import Any, TypeVar, get_type_hints
 
+from msgspec import Struct
+from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.signals import app_authorized
 
 from .. import rights
 from ..clients import tokens, usage
-from ..http import calls, parameters
+from ..http import calls, errors, parameters
 from ..http.access import Access, declares
 from ..http.calls import Answer, Call
-from ..http.errors import oauth_error
+from ..http.errors import Refusal, oauth_error
+from ..http.operations import Content, Tag, declare
 from ..http.parameters import ParametersRefused, Wrong
 from ..http.requests import origin_of_client
 from ..limits import client_failures
@@ -28,10 +31,25 @@ from .client_authentication import (
     CHALLENGE,
     ClientCredentials,
     ClientRefused,
-    OAuthError,
+    OAuthRefused,
     authentication_failed,
     client_credentials,
     invalid_request,
+)
+from .shapes import (
+    BAD_REQUEST,
+    BEARER,
+    CLIENT_ID_EXAMPLE,
+    OWNER_EXAMPLE,
+    REFUSALS,
+    TOKEN_BAD_REQUEST,
+    TOKEN_EXAMPLE,
+    Introspection,
+    IntrospectionRequest,
+    Nothing,
+    RevocationRequest,
+    Token,
+    TokenRequest,
 )
 
 logger = logging.getLogger(__name__)
@@ -40,7 +58,9 @@ EndReason = ClientSecret.EndReason
 
 Form = Mapping[str, str]
 Proven = TypeVar("Proven", tokens.AuthenticatedClient, tokens.Introspection)
-Endpoint = Callable[[Call, Form], Answer]
+Endpoint = Callable[[Call, Form], object]
+
+OAUTH = Tag("OAuth 2.0", "Get, end and inspect access tokens.")
 
 # These are read from the form only.
 NEVER_IN_THE_QUERY = parameters.NEVER_IN_THE_QUERY | {"client_id", "grant_type", "password", "scope", "token"}
@@ -55,34 +75,70 @@ ENDED: dict[str, str] = {
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
-def endpoint(answer: Endpoint) -> Callable[[Call], Answer]:
-    """What the three endpoints have in common: POST of a form, read strictly, and errors as JSON."""
+def endpoint(
+    path: str,
+    *,
+    form: type[Struct],
+    sent: Mapping[str, str],
+    summary: str,
+    says: str,
+    example: object,
+    bad: Refusal = BAD_REQUEST,
+) -> Callable[[Endpoint], Callable[[Call], Answer]]:
+    """Declare what takes a POST of `form`, read strictly, by a client that proves itself; errors are JSON.
 
-    @declares(Access.CLIENT)
-    @wraps(answer)
-    def wrapper(call: Call) -> Answer:
-        if call.method != "POST":
-            return oauth_error(
-                "invalid_request", "This endpoint takes POST only.", status=405, headers={"Allow": "POST"}
-            )
-        try:
-            return answer(call, _form(call))
-        except ClientRefused as refused:
-            return _refused(call, refused)
-        except OAuthError as refused:
-            return refused.answer
+    `sent` and `example` are an example of each, `says` what an answer means, `bad` how it refuses with status 400.
+    """
 
-    return wrapper
+    def decorator(function: Endpoint) -> Callable[[Call], Answer]:
+        @declares(Access.CLIENT)
+        @wraps(function)
+        def wrapper(call: Call) -> Answer:
+            if call.method != "POST":
+                return oauth_error(
+                    errors.INVALID_REQUEST, "This endpoint takes POST only.", status=405, headers={"Allow": "POST"}
+                )
+            try:
+                return calls.json(function(call, _form(call)), headers=NO_STORE)
+            except ClientRefused as refused:
+                return _refused(call, refused)
+            except OAuthRefused as refused:
+                return refused.answer
+
+        shape: Any = get_type_hints(function, include_extras=True)["return"]
+        return declare(
+            wrapper,
+            method="POST",
+            path=f"/api/oauth/{path}",
+            tag=OAUTH,
+            summary=summary,
+            form=form,
+            form_example=sent,
+            answers={200: Content(says, shape, example)},
+            refusals=(bad, *REFUSALS),
+        )
+
+    return decorator
 
 
-@endpoint
-def token(call: Call, form: Form) -> Answer:
-    """Issue an access token for a client's own credentials (RFC 6749 sections 4.4.2, 4.4.3, 5.1, 5.2)."""
+@endpoint(
+    "token",
+    form=TokenRequest,
+    sent={"grant_type": "client_credentials"},
+    summary="Get an access token",
+    says="An access token.",
+    example=Token(TOKEN_EXAMPLE, BEARER, oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS, rights.INHERIT),
+    bad=TOKEN_BAD_REQUEST,
+)
+def create_token(call: Call, form: Form) -> Token:
+    """RFC 6749 section 4.4. There is no refresh token: ask for a new access token when one is about to expire.
+    Earlier ones stay valid until they expire.
+    """
     grant_type = form.get("grant_type")
     if not grant_type:
         raise invalid_request("grant_type is missing.")
     if grant_type != "client_credentials":
-        raise OAuthError(oauth_error("unsupported_grant_type", "Only client_credentials is supported."))
+        raise OAuthRefused(oauth_error(errors.UNSUPPORTED_GRANT_TYPE, "Only client_credentials is supported."))
     client = client_credentials(call, form)
     scope = _granted_scope(call, form.get("scope", ""), client)
     try:
@@ -93,49 +149,63 @@ def token(call: Call, form: Form) -> Answer:
         raise authentication_failed(client.client_id)
     usage.note_authentication(issued.client, partial(origin_of_client, call))
     logger.info("token issued: client_id=%s address=%s", client.client_id, call.address or "-")
-    if app_authorized.has_listeners(token):
-        app_authorized.send(sender=token, request=call.as_request(), token=issued.row)
-    return calls.json(
-        {
-            "access_token": issued.token,
-            "token_type": "Bearer",
-            "expires_in": issued.expires_in,
-            "scope": issued.scope,
-        },
-        headers=NO_STORE,
-    )
+    if app_authorized.has_listeners(create_token):
+        app_authorized.send(sender=create_token, request=call.as_request(), token=issued.row)
+    return Token(issued.token, BEARER, issued.expires_in, issued.scope)
 
 
-@endpoint
-def revoke(call: Call, form: Form) -> Answer:
-    """Revoke one of the client's own tokens. For any other token the answer is the same 200 (RFC 7009)."""
+@endpoint(
+    "revoke",
+    form=RevocationRequest,
+    sent={"token": TOKEN_EXAMPLE},
+    summary="End an access token",
+    says="The token is not, or no longer, active.",
+    example={},
+)
+def revoke_token(call: Call, form: Form) -> Nothing:
+    """RFC 7009. Ends one of the key's own access tokens, at once. A token that is not its own, or is none, is left
+    alone and answered in the same way.
+    """
     own = _proven(call, client_credentials(call, form), tokens.authenticate)
     tokens.revoke(_required_token(form), key_id=own.client.key_id)
-    return calls.json({}, headers=NO_STORE)
+    return {}
 
 
-@endpoint
-def introspect(call: Call, form: Form) -> Answer:
-    """Describe a client's own active token; for any other token, only `{"active": false}` (RFC 7662)."""
+@endpoint(
+    "introspect",
+    form=IntrospectionRequest,
+    sent={"token": TOKEN_EXAMPLE},
+    summary="Inspect an access token",
+    says="What is known about the token.",
+    example=Introspection(
+        active=True,
+        scope=rights.INHERIT,
+        client_id=CLIENT_ID_EXAMPLE,
+        username="jo@fleet.example",
+        token_type=BEARER,
+        exp=1798765200,
+        iat=1798761600,
+        sub=OWNER_EXAMPLE,
+    ),
+)
+def introspect_token(call: Call, form: Form) -> Introspection:
+    """RFC 7662. Tells a key about its own active access tokens; about any other, only that it is not active."""
     client = client_credentials(call, form)
     found = _proven(call, client, partial(tokens.introspect, form.get("token", ""))).token
     _required_token(form)
     if found is None:
-        return calls.json({"active": False}, headers=NO_STORE)
+        return Introspection(active=False)
     # As of now: a right that the owner has lost since is no longer in the scope.
     scope = [name for name in found.scope.split() if name == rights.INHERIT or name in found.rights]
-    return calls.json(
-        {
-            "active": True,
-            "scope": " ".join(scope),
-            "client_id": found.client_id,
-            "username": found.owner.email,
-            "token_type": "Bearer",
-            "exp": int(found.expires.timestamp()),
-            "iat": int(found.issued.timestamp()),
-            "sub": found.owner.uid,
-        },
-        headers=NO_STORE,
+    return Introspection(
+        active=True,
+        scope=" ".join(scope),
+        client_id=found.client_id,
+        username=found.owner.email,
+        token_type=BEARER,
+        exp=int(found.expires.timestamp()),
+        iat=int(found.issued.timestamp()),
+        sub=found.owner.uid,
     )
 
 
@@ -169,8 +239,8 @@ def _granted_scope(call: Call, asked: str, client: ClientCredentials) -> str:
         return rights.INHERIT
     proven = _proven(call, client, tokens.authenticate)
     if not proven.rights.issuperset(name for name in names if name != rights.INHERIT):
-        raise OAuthError(
-            oauth_error("invalid_scope", "The scope names a right that does not exist or that the owner lacks.")
+        raise OAuthRefused(
+            oauth_error(errors.INVALID_SCOPE, "The scope names a right that does not exist or that the owner lacks.")
         )
     return " ".join(names)
 
@@ -190,7 +260,7 @@ def _form(call: Call) -> dict[str, str]:
         raise _not_read(refused) from None
 
 
-def _not_read(refused: ParametersRefused) -> OAuthError:
+def _not_read(refused: ParametersRefused) -> OAuthRefused:
     match refused.wrong:
         case Wrong.MALFORMED:
             at_most = f"at most {parameters.PARAMETERS_AT_MOST} parameters"
@@ -202,7 +272,7 @@ def _not_read(refused: ParametersRefused) -> OAuthError:
         case Wrong.OTHER_TYPE:
             return invalid_request(f"The body must be {parameters.FORM}.")
         case Wrong.TOO_LONG:
-            return OAuthError(oauth_error("invalid_request", "The body is too long.", status=413))
+            return OAuthRefused(oauth_error(errors.INVALID_REQUEST, "The body is too long.", status=413))
 
 
 def _refused(call: Call, refused: ClientRefused) -> Answer:
@@ -213,9 +283,8 @@ def _refused(call: Call, refused: ClientRefused) -> Answer:
         logger.warning("client refused: client_id=%s address=%s", refused.client_id or "-", address or "-")
         return refused.answer
     return oauth_error(
-        "too_many_requests",
+        errors.TOO_MANY_REQUESTS,
         "Too many failed attempts. Correct the credentials, then try again later.",
-        status=429,
         # The challenge too: valid credentials are accepted even now, and some programs send them only when challenged.
         headers={**CHALLENGE, "Retry-After": str(wait)},
     )

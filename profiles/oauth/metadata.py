@@ -6,7 +6,7 @@ from oauth2_provider.settings import oauth2_settings
 from ..http import calls
 from ..http.access import Access, declares
 from ..http.calls import CACHEABLE, Answer, Call
-from ..http.errors import api_error
+from ..http.errors import METHOD_NOT_ALLOWED, api_error
 from ..http.urls import absolute_url
 
 AUTHENTICATION_METHODS = ["client_secret_basic", "client_secret_post"]
@@ -55,5 +55,5 @@ def oauth2_scopes() -> dict[str, str]:
 
 def _document(call: Call, content: dict[str, object]) -> Answer:
     if call.method not in ("GET", "HEAD"):
-        return api_error(405, "method.not.allowed", "This takes GET only.", headers={"Allow": "GET, HEAD"})
+        return api_error(METHOD_NOT_ALLOWED, "This takes GET only.", headers={"Allow": "GET, HEAD"})
     return calls.json(content, headers=CACHEABLE)
