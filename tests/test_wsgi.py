@@ -9,6 +9,7 @@ from wsgiref.util import setup_testing_defaults
 import pytest
 
 from airvantage_keys import api_way, wsgi
+from profiles.http.calls import Call
 
 pytestmark = pytest.mark.django_db
 
@@ -63,3 +64,11 @@ def test_a_connection_that_failed_or_is_old_is_looked_for_before_each_request(mo
     call("GET", "/readyz")
     call("GET", "/api/nothing")
     assert len(looked) == 2
+
+
+@pytest.mark.parametrize("length", ["x", "-1", "9" * 5000])
+def test_a_length_that_is_no_number_of_bytes_is_refused(length):
+    """Our server sends none such; another might pass on what the client wrote."""
+    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/api/oauth/token", "CONTENT_LENGTH": length}
+    setup_testing_defaults(environ)
+    assert api_way.answer(Call(environ | {"wsgi.input": BytesIO(b"grant_type=client_credentials")})).status == 400

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache, wraps
+from functools import wraps
 from typing import Any
 
 import msgspec
@@ -63,7 +63,7 @@ class Call:
     def body(self, at_most: int) -> bytes:
         """The body, or its first `at_most` bytes."""
         length = self.environ.get("CONTENT_LENGTH") or "0"
-        if not length.isdecimal():
+        if not (length.isdecimal() and len(length) < 20):
             raise BadRequest
         try:
             read: bytes = self.environ["wsgi.input"].read(min(int(length), at_most))
@@ -124,7 +124,6 @@ def as_view(answer: Callable[..., Answer]) -> Callable[..., HttpResponse]:
     return view
 
 
-@lru_cache(maxsize=1024)
 def fit_to_store(agent: str) -> str:
     """A User-Agent header, made fit to store and to log: one line of printable text, not too long, no credential."""
     from .. import credentials  # not at the top: it needs the settings, and the server imports this before it has them
