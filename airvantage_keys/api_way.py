@@ -2,7 +2,7 @@
 
 This is for `/api`, `/.well-known` and the probes. A browser session cannot open the API when the API never sees a
 session (ASVS 7.2.2, 3.5.1), but for the picture, whose view asks for it (`get_user_picture`). Whatever happens here,
-the answer is JSON; and a token costs a third less.
+the answer is JSON.
 
 It has two entries: `call` from the server (`wsgi.Application`), and the middleware `api_without_session` where
 Django's handler has the request, as under `runserver` and the tests' client. `tests/test_wsgi.py` checks that
@@ -168,12 +168,19 @@ def _answer(call: Call) -> Answer:
         return errors.internal()
 
 
-# There are few addresses here, and what answers them never changes. Unknown ones raise, and so are not cached.
-@lru_cache(maxsize=256)
 def _resolved(path: str) -> tuple[Callable[..., Answer], dict[str, str]]:
     """What answers at this path, and its arguments. Raises Http404."""
+    return _kept(path) if len(path) < _KEPT_AT_MOST else _found(path)
+
+
+def _found(path: str) -> tuple[Callable[..., Answer], dict[str, str]]:
     found = resolve(path)
     return found.func.answer, found.kwargs  # type: ignore[attr-defined]  # `calls.as_view` sets it
+
+
+# What answers at an address never changes. Unknown ones raise, and so are not kept, and neither are long ones.
+_KEPT_AT_MOST = 100  # characters
+_kept = lru_cache(maxsize=256)(_found)
 
 
 @lru_cache

@@ -145,7 +145,7 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
         # with "database is locked", whatever its time-out.
         transaction_mode="IMMEDIATE",
         timeout=20,
-        # FULL, not NORMAL: a revocation that was answered must survive a power cut.
+        # FULL, not NORMAL: a revocation that was answered must survive a power cut. A token need not (`statements`).
         init_command="PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
     )
 

@@ -73,7 +73,7 @@ class Statement:
                 cursor.execute(self._for_postgresql, [texts[name] for name in self._names], prepare=True, binary=True)
                 return cursor.fetchone()
             if self._may_be_lost and not database.in_atomic_block:
-                with _without_waiting_for_the_disk(database.connection), _one_at_a_time:
+                with _without_waiting_for_the_disk(database), _in_turn():
                     return self._first_in_sqlite(database.connection, texts)
             return self._first_in_sqlite(database.connection, texts)
 
@@ -84,18 +84,34 @@ class Statement:
 
 
 # Who waits for SQLite's lock asks for it at intervals that grow to 100 ms, and others pass by meanwhile. The threads of
-# a process wait for each other here instead, so that there are few who ask.
-_one_at_a_time = Lock()
+# a process wait for each other here instead, so that there are few who ask; not for long: one of them may wait for
+# somebody who holds the lock for all of SQLite's time-out, and that would be waited for once by each.
+_turn = Lock()
+_TURN_WITHIN = 1  # seconds
 
 
 @contextmanager
-def _without_waiting_for_the_disk(connection: sqlite3.Connection) -> Iterator[None]:
-    """When a later change has waited for the disk, this one is there too."""
-    connection.execute("PRAGMA synchronous = NORMAL")
+def _in_turn() -> Iterator[None]:
+    taken = _turn.acquire(timeout=_TURN_WITHIN)
     try:
         yield
     finally:
-        connection.execute("PRAGMA synchronous = FULL")
+        if taken:
+            _turn.release()
+
+
+@contextmanager
+def _without_waiting_for_the_disk(database: BaseDatabaseWrapper) -> Iterator[None]:
+    """When a later change has waited for the disk, this one is there too."""
+    database.connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        yield
+    finally:
+        try:
+            database.connection.execute("PRAGMA synchronous = FULL")
+        except sqlite3.Error:
+            database.close()  # what follows in this connection would not wait
+            raise
 
 
 def _in_utc(moment: datetime) -> str:

@@ -205,7 +205,7 @@ def test_the_call_is_the_owners_and_has_the_token(token, user):  # security 49
         return calls.json({})
 
     operation(Call(RequestFactory().get("/", headers={"Authorization": f"Bearer {token}"}).META))
-    assert (seen[0].owner.uid, seen[0].owner.user) == (user.uid, user)
+    assert (seen[0].owner.pk, seen[0].owner.uid) == (user.pk, user.uid)
     assert isinstance(seen[0].token, tokens.ActiveToken)
 
 

@@ -105,7 +105,22 @@ def test_each_thread_asks_by_its_own_connection(user):
     assert query.run(pk=user.pk) == [user]
 
 
-def test_the_section_tells_of_the_secrets_that_the_orm_finds(user, other_user):
-    """Of one owner, the newest first."""
-    key, _secret = make_key(user).key, make_key(other_user)
-    assert section.Secrets.of(key).current == key.secrets.get()
+def test_the_section_tells_of_these_secrets_the_newest_first(user, other_user):
+    key, _stranger, now = make_key(user).key, make_key(other_user), timezone.now()
+    ago, long_ago = now - timedelta(minutes=1), now - timedelta(days=365)
+    ended = {"ends": ago, "ended": True, "end_reason": ClientSecret.EndReason.ENDED}
+    made = {
+        "ended": ended,
+        "tried lately": {**ended, "last_refused": ago},
+        "tried long ago": {**ended, "last_refused": long_ago},
+        "leaked": {**ended, "end_reason": ClientSecret.EndReason.LEAKED},
+        "live for a while": {"ends": now + timedelta(hours=1), "end_reason": ClientSecret.EndReason.REPLACED},
+    }
+    names = {key.secrets.get().pk: "current"}
+    for name, values in made.items():
+        secret = ClientSecret.objects.create(
+            application=key, client_id=key.client_id, digest=f"{name:*<64}", hint="0000", created=now, **values
+        )
+        names[secret.pk] = name
+    found = section._SECRETS.run(key=key.pk, now=now, since=now - section.REFUSAL_SHOWN_FOR)
+    assert [names[secret.pk] for secret in found] == ["live for a while", "leaked", "tried lately", "current"]

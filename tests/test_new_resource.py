@@ -53,7 +53,7 @@ urlpatterns = [
 def _added(settings) -> Iterator[None]:
     settings.ROOT_URLCONF = __name__
     yield
-    api_way._resolved.cache_clear()
+    api_way._kept.cache_clear()
 
 
 @pytest.fixture

@@ -6,11 +6,14 @@ import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import groupby
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
+from profiles import statements
 from profiles.models import AccessToken, User
 from profiles.statements import Statement
 
@@ -102,3 +105,28 @@ def test_a_token_does_not_wait_for_the_disk_and_all_else_does(key, transactional
 def test_in_a_transaction_it_waits_with_the_others(key):
     make_token(key)  # tests are in one
     assert connection.connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+@of_sqlite
+def test_a_connection_that_might_not_wait_any_more_is_closed(key, transactional_db):
+    class Broken:
+        """A connection on which only the last of the three statements fails."""
+
+        def execute(self, sql, *values):
+            if "FULL" in sql:
+                raise sqlite3.OperationalError("disk I/O error")
+            return connection.connection.execute(sql, *values)
+
+    closed = []
+    database: Any = SimpleNamespace(connection=Broken(), close=lambda: closed.append(True))
+    with pytest.raises(sqlite3.OperationalError), statements._without_waiting_for_the_disk(database):
+        pass
+    assert closed == [True]
+    connection.connection.execute("PRAGMA synchronous = FULL")
+
+
+def test_nobody_waits_long_for_a_turn(monkeypatch):
+    monkeypatch.setattr(statements, "_TURN_WITHIN", 0.01)
+    with statements._in_turn(), statements._in_turn():
+        assert statements._turn.locked()
+    assert not statements._turn.locked()

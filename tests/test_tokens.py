@@ -62,7 +62,7 @@ def test_issue_and_find_take_one_statement_each(key, django_assert_num_queries):
 def test_a_token_acts_as_the_owner(user, token):  # security 49
     found = tokens.find(token)
     assert found is not None
-    assert (found.owner.user, found.owner.email) == (user, user.email)
+    assert (found.owner.pk, found.owner.uid, found.owner.email) == (user.pk, user.uid, user.email)
     assert found.owner.company == (user.company.uid, user.company.name)
     assert found.owner.access_profile == (user.access_profile.uid, user.access_profile.name)
     assert found.rights == user.rights

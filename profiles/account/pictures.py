@@ -172,9 +172,9 @@ def remove_files(name: str) -> None:
             default_storage.delete(_name(name, size))
 
 
-def file_of(user: User, size: str) -> str:
-    """The name under which this size of the user's picture is stored."""
-    return _name(user.picture.name or "", size)
+def file_of(picture: str, size: str) -> str:
+    """The name under which this size of a picture is stored; `picture` is what the user's column says."""
+    return _name(picture, size)
 
 
 # --- The page ---------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from django.utils.http import parse_etags
 
 from .. import reach
 from ..account import pictures
+from ..clients.tokens import Owner
 from ..http import errors
 from ..http.calls import Answer, Call
 from ..http.shapes import UID_PATTERN
@@ -24,28 +25,29 @@ from .bearer import insufficient
 _is_uid = re.compile(UID_PATTERN).fullmatch
 
 
-def seen_by(viewer: User, rights: Collection[str], uid: str) -> User | None:
-    """The user with this uid: the viewer, or with the right to view users anybody of the viewer's company.
+def seen_by(viewer: User | Owner, rights: Collection[str], uid: str) -> str:
+    """The picture of the user with this uid, as its column says; "" if there is none.
 
-    Without the right every other uid is refused in the same way, whether it exists or not. Raises ApiRefused.
+    It is that of the viewer, or with the right to view users that of anybody in the viewer's company. Without the right
+    every other uid is refused in the same way, whether it exists or not. Raises ApiRefused.
     """
     if uid == viewer.uid:
-        return viewer
+        return str(viewer.picture)
     if viewer.company_id is None:
-        return None
+        return ""
     if VIEW_USERS not in rights:
         raise insufficient(VIEW_USERS)
     if not _is_uid(uid):  # PostgreSQL does not accept NUL, not even in a look-up
-        return None
-    return reach.colleagues(viewer).filter(uid=uid).only("picture").first()
+        return ""
+    return reach.colleagues(viewer).filter(uid=uid).values_list("picture", flat=True).first() or ""
 
 
-def answer(call: Call, *, viewer: User, rights: Collection[str], uid: str, size: str) -> Answer:
+def answer(call: Call, *, viewer: User | Owner, rights: Collection[str], uid: str, size: str) -> Answer:
     """The picture, or 404. Raises ApiRefused for whoever may not see it."""
-    target = seen_by(viewer, rights, uid)
-    if target is None or not target.picture.name or size not in pictures.SIZES:
+    picture = seen_by(viewer, rights, uid)
+    if not picture or size not in pictures.SIZES:
         return errors.not_found()
-    path = PurePosixPath(pictures.file_of(target, size))
+    path = PurePosixPath(pictures.file_of(picture, size))
     etag = f'"{path.stem}"'
     if etag in (known.removeprefix("W/") for known in parse_etags(call.header("HTTP_IF_NONE_MATCH"))):
         return Answer(status=304, headers={"ETag": etag})

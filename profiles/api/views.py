@@ -83,7 +83,7 @@ def get_user_picture(call: Call, uid: str, size: str) -> Answer:
     # Pages show the picture, and a browser sends no token for that. It only reads, and both see the same.
     @bearer()
     def by_token(allowed: ApiCall) -> Answer:
-        return pictures.answer(call, viewer=allowed.owner.user, rights=allowed.token.rights, uid=uid, size=size)
+        return pictures.answer(call, viewer=allowed.owner, rights=allowed.token.rights, uid=uid, size=size)
 
     def by_session(viewer: User) -> Answer:
         try:

@@ -25,7 +25,7 @@ from django.utils import timezone
 from oauth2_provider.settings import oauth2_settings
 
 from .. import credentials, rights
-from ..models import AccessToken, ClientSecret, OAuthApplication, User
+from ..models import AccessToken, ClientSecret, OAuthApplication
 from ..statements import Row, Statement
 
 # How long after its end a secret is still told from one that never was.
@@ -120,11 +120,6 @@ class Owner(NamedTuple):
     company: Reference | None
     access_profile: Reference | None
     rights: frozenset[str]
-
-    @property
-    def user(self) -> User:
-        """The model, for who wants more. It takes a query."""
-        return User.objects.get(pk=self.pk)
 
 
 class ActiveToken:
@@ -268,7 +263,7 @@ def issue(*, client_id: str, secret: str, scope: str) -> IssuedToken | None:
     """
     token = credentials.new_token()
     secret_digest = credentials.digest(secret)
-    now = datetime.now(UTC)
+    now = timezone.now()
     expires = now + timedelta(seconds=oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS)
     row = ISSUE.first(
         {
@@ -299,7 +294,7 @@ def issue(*, client_id: str, secret: str, scope: str) -> IssuedToken | None:
 
 def authenticate(*, client_id: str, secret: str) -> AuthenticatedClient | None:
     """The client, if the secret is its own and its owner is active. Raises SecretEnded for one that has ended."""
-    digest, now = credentials.digest(secret), datetime.now(UTC)
+    digest, now = credentials.digest(secret), timezone.now()
     row = _AUTHENTICATE.first({"secret": digest, "client_id": client_id, "now": now})
     if row is None:
         _raise_if_ended(client_id, digest, now)
@@ -313,7 +308,7 @@ def introspect(token: str, *, client_id: str, secret: str) -> Introspection | No
 
     None and SecretEnded as for `authenticate`.
     """
-    digest, now = credentials.digest(secret), datetime.now(UTC)
+    digest, now = credentials.digest(secret), timezone.now()
     asked = credentials.digest(token) if credentials.is_token(token) else ""
     row = _INTROSPECT.first({"token": asked, "secret": digest, "client_id": client_id, "now": now})
     if row is None:
@@ -332,7 +327,7 @@ def look_up(token: str) -> ActiveToken | End | None:
     """The token with its owner, or why it is dead; None if there is none such (any more)."""
     if not credentials.is_token(token):
         return None
-    now = datetime.now(UTC)
+    now = timezone.now()
     row = FIND.first({"token": credentials.digest(token), "now": now})
     if row is None:
         return None

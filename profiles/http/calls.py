@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import wraps
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -97,8 +98,9 @@ class Answer:
     def __init__(self, body: bytes = b"", *, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         self.body = body
         self.status = status
-        # Without the length the server would send chunks.
-        self.headers: dict[str, str] = {"Content-Length": str(len(body)), **(headers or {})}
+        # Without the length the server would send chunks. What has none is no body (RFC 9110 section 8.6).
+        length = {} if status == HTTPStatus.NOT_MODIFIED else {"Content-Length": str(len(body))}
+        self.headers: dict[str, str] = {**length, **(headers or {})}
 
     def as_response(self) -> HttpResponse:
         response = HttpResponse(self.body, status=self.status, headers=self.headers)

@@ -63,7 +63,7 @@ BEARER: Literal["Bearer"] = "Bearer"
 class Token(Struct, frozen=True):
     access_token: Annotated[str, Meta(pattern=f"^{credentials.TOKEN_PATTERN}$")]
     token_type: Literal["Bearer"]
-    expires_in: Annotated[int, Meta(ge=1, description="Seconds.")]
+    expires_in: Annotated[int, Meta(ge=0, description="Seconds.")]
     scope: Annotated[str, Meta(description="What was granted.")]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from django.conf import settings
-from django.template import Context, Library, Node, defaulttags
+from django.template import Context, Library, Node, TemplateSyntaxError, defaulttags
 from django.template.base import Parser, TextNode, Token
 from django.templatetags import i18n, static
 from django.utils.translation import get_language
@@ -65,4 +65,6 @@ register.tag("static", fixed(static.do_static))
 def icon(parser: Parser, token: Token) -> Node:
     """`{% icon "key" %}`: a drawing of `templates/icons`, as it is."""
     _name, of = token.split_contents()
-    return TextNode((settings.BASE_DIR / "templates" / "icons" / f"{of[1:-1]}.svg").read_text())
+    if not _is_constant(of):
+        raise TemplateSyntaxError("The tag icon takes a name in quotes.")
+    return TextNode((settings.BASE_DIR / "templates" / "icons" / f"{of[1:-1]}.svg").read_text(encoding="utf-8"))
