@@ -62,10 +62,10 @@ class Call:
         return _content_type(self.environ.get("CONTENT_TYPE", ""))[0]
 
     def body(self, at_most: int) -> bytes:
-        """The body, or its first `at_most` bytes."""
+        """The body, or its first `at_most` bytes. Where its length is no number, there is none, as Django has it."""
         length = self.environ.get("CONTENT_LENGTH") or "0"
         if not (length.isdecimal() and len(length) < 20):
-            raise BadRequest
+            return b""
         try:
             read: bytes = self.environ["wsgi.input"].read(min(int(length), at_most))
         except OSError:  # the client has gone; not under our server, which has the whole body before
