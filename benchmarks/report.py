@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 import shutil
@@ -21,8 +20,8 @@ from .servers import Server
 HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
 PARTS = ("compare", "scale", "upkeep")
-# Below this load before the run, and this many cores that others take during it, the machine counts as quiet.
-QUIET_LOAD, QUIET_CORES = 0.5, 0.1
+# With fewer cores than this taken by others during a load, the machine counts as quiet.
+QUIET_CORES = 0.1
 
 
 def say(*lines: str) -> None:
@@ -44,13 +43,11 @@ def bar(done: int, of: int, what: str) -> None:
 
 def heading(*, rounds: int, seconds: float) -> list[str]:
     """When, where, with what."""
-    load = os.getloadavg()[0]
-    busy = f"Load by other work at the start: {load:.1f}"
     return [
         f"{datetime.now(UTC):%Y-%m-%d}; {description()}.",
         f"{', '.join(_versions())}.",
         f"{rounds} interleaved rounds of {seconds:g} s; the load comes from the same machine. Medians; of CPU times, "
-        f"which other work only adds to, the minimum. {_quiet(busy, quiet=load <= QUIET_LOAD)}",
+        "which other work only adds to, the minimum.",
         "",
     ]
 
@@ -58,11 +55,8 @@ def heading(*, rounds: int, seconds: float) -> list[str]:
 def others(rows: Iterable[Row]) -> list[str]:
     """How much other work there was during these loads."""
     cores = max([0.0, *(row.others for row in rows)])
-    return [_quiet(f"Other work took at most {cores:.2f} cores during a load", quiet=cores <= QUIET_CORES), ""]
-
-
-def _quiet(said: str, *, quiet: bool) -> str:
-    return f"{said}: quiet." if quiet else f"**{said}; so only CPU times mean much here.**"
+    said = f"Other work took at most {cores:.2f} cores during a load"
+    return [f"{said}: quiet." if cores <= QUIET_CORES else f"**{said}; so only CPU times mean much here.**", ""]
 
 
 def requests(title: str, rows: Sequence[Row], compared: Mapping[str, Row]) -> list[str]:
