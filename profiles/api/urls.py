@@ -3,13 +3,13 @@
 from django.urls import path
 
 from ..http.calls import as_view
-from ..http.operations import declared_in
+from ..http.operations import routes
 from ..oauth import endpoints, metadata
 from . import probes, views
 
 # In the order in which the document tells of them.
 urlpatterns = [
-    *(operation.route for module in (endpoints, views) for operation in declared_in(module)),
+    *routes(endpoints, views),
     path(
         ".well-known/oauth-authorization-server", as_view(metadata.authorization_server), name="oauth-server-metadata"
     ),

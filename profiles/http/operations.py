@@ -2,7 +2,7 @@
 
 The addresses (`api.urls`), the OpenAPI document and the page `/api/docs` are made of it. Its id is the name of the
 function (`list_users` is `listUsers`), its description the docstring, and the name of its route comes from its path, as
-`api-users` and `oauth-token` do.
+`api-users`, `api-users-uid-picture-size` and `oauth-token` do.
 
 `oauth.endpoints.endpoint` and `api.operation` are the decorators that declare.
 """
@@ -10,6 +10,7 @@ function (`list_users` is `listUsers`), its description the docstring, and the n
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -93,7 +94,7 @@ class Operation:
 
     @property
     def _name(self) -> str:
-        words = [word for word in re.split(r"[/.]", self.path) if word and "{" not in word]
+        words = [word for word in re.split(r"[/.{}]", self.path) if word]
         kept = [word for word in words if word not in ("v1", "json")]
         return "-".join(kept[1:] if kept[1] == "oauth" else kept)
 
@@ -123,6 +124,15 @@ def declared_in(module: ModuleType) -> Iterator[Operation]:
 def served() -> tuple[Operation, ...]:
     """The operations that have an address on this site, in the order of their addresses in the URLconf."""
     return _served(get_resolver())
+
+
+def routes(*modules: ModuleType) -> list[URLPattern]:
+    """The routes of all operations of these modules. No two have the same name: `reverse` would find one of them."""
+    found = [operation.route for module in modules for operation in declared_in(module)]
+    names = Counter(route.name for route in found)
+    if repeated := [name for name, times in names.items() if times > 1]:
+        raise ValueError(f"operations with the same name of their route: {repeated}")
+    return found
 
 
 @lru_cache(maxsize=2)
