@@ -158,11 +158,11 @@ def _answer(call: Call) -> Answer:
     except Http404:
         return errors.not_found()
     except (BadRequest, SuspiciousOperation):
-        return errors.bad_request()
+        return errors.bad_request(call.path)
     except Exception as error:
         if errors.is_unavailable(error):
             logger.exception("database unavailable: %s", call.path)
-            return errors.unavailable()
+            return errors.unavailable(call.path)
         got_request_exception.send(sender=None, request=call.as_request())
         logger.exception("unhandled: %s", call.path)
         return errors.internal()

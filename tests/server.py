@@ -22,7 +22,11 @@ import requests
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_PASSWORD = "A long enough demo password"
 START_WITHIN = 30  # seconds
-WITH_SHORT_BODY_TIMEOUT = "from airvantage_keys import exchange, server; exchange.BODY_WITHIN = 1; server.main()"
+HELD_AT_MOST = 5000
+IMPATIENT = (
+    "from airvantage_keys import exchange, server; exchange.BODY_WITHIN = 1; "
+    f"exchange.HELD_AT_MOST = {HELD_AT_MOST}; server.main()"
+)
 
 
 class Server:
@@ -68,9 +72,9 @@ class Server:
         self.manage("createcachetable")
         self.manage("demodata")
 
-    def start(self, workers: int = 2, *, short_body_timeout: bool = False) -> None:
-        """Start it as script/server does; with `short_body_timeout` a body has one second instead of twenty."""
-        run = ["-c", WITH_SHORT_BODY_TIMEOUT] if short_body_timeout else ["-m", "airvantage_keys.server"]
+    def start(self, workers: int = 2, *, impatient: bool = False) -> None:
+        """Start it as script/server does; if `impatient`, a body has one second, and all that are on their way 5 kB."""
+        run = ["-c", IMPATIENT] if impatient else ["-m", "airvantage_keys.server"]
         command = [sys.executable, *run, "--host", "127.0.0.1", "--port", str(self.port), "--workers", str(workers)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

@@ -16,7 +16,7 @@ from profiles.clients import usage
 from .conftest import basic, sign_in
 from .oauth import GRANT, TOKEN, ask, post
 from .page import REGENERATE, version
-from .trouble import assert_503_json, assert_503_page
+from .trouble import assert_503_oauth, assert_503_page
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def test_a_read_only_database_is_a_503_for_what_writes(user, client, key, token)
     before = version(user)
     usage._noted.clear()
     with read_only():
-        assert_503_json(ask(key))
+        assert_503_oauth(ask(key))
         assert answers.get("/api/v1/users/current", headers={"Authorization": f"Bearer {token}"}).status_code == 200
         response = answers.post(REGENERATE, {"version": before})
         assert_503_page(response, response.content.decode())
@@ -77,7 +77,7 @@ def test_a_full_database_is_a_503_and_changes_nothing(user, client, key):
         statuses = Counter(ask(key).status_code for _ in range(200))
         assert set(statuses) == {200, 503}, statuses
         response = ask(key)
-        assert_503_json(response)
+        assert_503_oauth(response)
     assert ask(key).status_code == 200
     assert version(user) == before
 
@@ -87,7 +87,7 @@ def test_without_the_cache_the_right_secret_gets_in_and_a_wrong_one_waits(key, u
     away = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1"}
     settings.CACHES = {"default": away}
     assert ask(key).status_code == 200
-    assert_503_json(post(TOKEN, [GRANT], basic(key.client_id, credentials.new_secret())))
+    assert_503_oauth(post(TOKEN, [GRANT], basic(key.client_id, credentials.new_secret())))
     browser = Client(raise_request_exception=False)
     # Signing in does without: its attempts are counted in the database.
     assert browser.post("/accounts/login/", {"login": user.email, "password": "x"}).status_code == 200

@@ -15,6 +15,7 @@ import requests
 from .conftest import basic
 from .routes import Surface, addresses
 from .server import Server, sqlite_url
+from .test_openapi import OPERATIONS, check_answer, check_error
 
 pytestmark = pytest.mark.server
 
@@ -81,6 +82,7 @@ def test_the_api_answers_nothing_over_http(untold, path, method):  # security 73
     body = assert_refused(response)
     assert list(body) == ["error", "errorParameters", "error_description"]
     assert body["error"] == "connection.insecure"
+    check_error(body)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -89,6 +91,13 @@ def test_nor_do_the_oauth_endpoints(untold, path, method):  # security 73
     body = assert_refused(ask(untold, path, method))
     assert list(body) == ["error", "error_description"]
     assert body["error"] == "invalid_request"
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_the_document_tells_of_it(untold, path, method):
+    response = ask(untold, re.sub("{.*?}", "0", path), method.upper())
+    assert_refused(response)
+    check_answer(response, path, method)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ from django.test import Client
 from profiles.api import probes
 from profiles.clients import tokens
 
-from .oauth import GRANT, TOKEN, post
+from .api import CURRENT, get
+from .oauth import GRANT, TOKEN, assert_oauth_error, post
+from .test_openapi import check_answer
 
 ADDRESSES_WITHOUT_ANYTHING = [
     "/api",
@@ -59,8 +61,20 @@ def test_a_database_that_is_away_asks_for_patience(key, monkeypatch):
 
     monkeypatch.setattr(tokens, "issue", away)
     response = post(TOKEN, [GRANT], key.basic)
-    assert_json_error(response, 503, "server.unavailable")
+    assert_oauth_error(response, 503, "temporarily_unavailable")
+    check_answer(response, TOKEN, "post")
     assert int(response["Retry-After"]) > 0
+
+
+@pytest.mark.django_db
+def test_so_does_a_call(token, monkeypatch):
+    def away(*args):
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(tokens, "look_up", away)
+    response = get(CURRENT, token)
+    assert_json_error(response, 503, "server.unavailable")
+    check_answer(response, CURRENT)
 
 
 def test_livez_needs_nothing(client):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import re
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from profiles.models import AccessProfile, User
 
 from .api import ALL_NEEDED, CURRENT, NEEDS, PROFILES, RIGHTS, USERS, call, get
 from .oauth import GRANT, INTROSPECT, REVOKE, TOKEN, ask, post
+from .server import ROOT
 
 DOCUMENT = openapi.document()
 API_CODES: dict[str, Code] = {it.code: it for it in openapi.codes(errors.ApiError)}
@@ -43,6 +45,11 @@ STRICT = strict(copy.deepcopy(DOCUMENT["components"]))
 def check(value: object, schema: dict[str, Any]) -> None:
     """That a value is as a schema of the document says, and has nothing that it does not say."""
     OAS31Validator({"allOf": [strict(schema)], "components": STRICT}).validate(value)
+
+
+def check_error(error: object, name: str = "ApiError") -> None:
+    """The same of an error at an address that takes no such method, so that the document has no answer of it."""
+    check(error, {"$ref": f"#/components/schemas/{name}"})
 
 
 def response_of(path: str, method: str, status: int) -> dict[str, Any]:
@@ -190,9 +197,52 @@ def test_refusals_are_as_described(code, full_token, access_profile):
         check_answer(response, path)
 
 
+# Those of a request whose connection or body is at fault: `test_https_only` and `test_stalled_senders` provoke them.
+BEFORE_IT_IS_READ = {"connection.insecure", "request.timeout", "request.too.long", "server.busy"}
+
+
 def test_all_codes_are_tried_but_those_that_are_our_fault():
     described = {code for code, it in API_CODES.items() if it.status < 500}
-    assert described == set(REFUSED)
+    assert described - BEFORE_IT_IS_READ == set(REFUSED)
+
+
+def test_it_has_every_code_of_the_source_once():
+    written = [
+        (ast.literal_eval(node.args[0]), ast.literal_eval(node.args[1]))
+        for file in (ROOT / "profiles").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Code"
+    ]
+    described = {it.code: it.status for it in (*API_CODES.values(), *OAUTH_CODES.values())}
+    assert set(described) > BEFORE_IT_IS_READ
+    assert sorted(written) == sorted(described.items())
+    schemas = DOCUMENT["components"]["schemas"]
+    assert described.keys() == {*schemas["ApiErrorCode"]["enum"], *schemas["OAuthErrorCode"]["enum"]}
+    examples = [
+        it.get("examples", {})
+        for each in DOCUMENT["components"]["responses"].values()
+        for it in each["content"].values()
+    ]
+    assert described.keys() == {code for each in examples for code in each}
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_each_operation_has_what_any_address_can_answer(path, method):
+    """400 for http, 503; and for the body, which is read of a POST alone, 400, 408 and 413."""
+    responses = {
+        int(status): response_of(path, method, int(status)) for status in DOCUMENT["paths"][path][method]["responses"]
+    }
+    codes = {
+        status: set(it["content"]["application/json"]["examples"]) for status, it in responses.items() if status >= 400
+    }
+    if path.startswith("/api/oauth/"):
+        assert all("invalid_request" in codes[status] for status in (400, 408, 413))
+        assert codes[503] == {"temporarily_unavailable"}
+    else:
+        assert "connection.insecure" in codes[400]
+        assert codes.get(408, set()) == ({"request.timeout"} if method == "post" else set())
+        assert codes.get(413, set()) == ({"request.too.long"} if method == "post" else set())
+        assert codes[503] == {"server.unavailable"} | ({"server.busy"} if method == "post" else set())
 
 
 @pytest.mark.django_db

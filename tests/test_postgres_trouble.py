@@ -15,7 +15,7 @@ import requests
 
 from .cluster import Cluster, programs_of_postgres
 from .server import Server, running
-from .trouble import OWNER, Site, assert_503_json, assert_503_page, site_on, until
+from .trouble import OWNER, Site, assert_503_json, assert_503_oauth, assert_503_page, site_on, until
 from .visitor import form_on, secret_in
 
 pytestmark = [pytest.mark.server, pytest.mark.postgres]
@@ -160,7 +160,7 @@ def test_postgres_made_read_only_still_reads(cluster, on_postgres):
     cluster.end_connections()
     try:
         assert_503_json(on_postgres.get("/readyz"))
-        assert_503_json(on_postgres.ask())
+        assert_503_oauth(on_postgres.ask())
         for page in (
             on_postgres.regenerate(),
             on_postgres.visitor.copy().post("/accounts/logout/", on_postgres.fields),

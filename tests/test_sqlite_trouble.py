@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from .server import Server
-from .trouble import Site, assert_503_json, assert_503_page, site_on
+from .trouble import Site, assert_503_oauth, assert_503_page, site_on
 
 pytestmark = pytest.mark.server
 
@@ -35,7 +35,7 @@ def test_sqlite_locked_by_another_writer_for_long(on_sqlite):
             assert on_sqlite.call().status_code == 200  # reading goes on
             assert on_sqlite.get("/readyz").status_code == 200
             token, page = (write.result() for write in writes)
-        assert_503_json(token)
+        assert_503_oauth(token)
         assert_503_page(page, page.text)
         other.execute("ROLLBACK")
     on_sqlite.assert_well()
@@ -43,7 +43,7 @@ def test_sqlite_locked_by_another_writer_for_long(on_sqlite):
 
 def test_sqlite_on_a_full_disk(on_sqlite):
     with no_file_may_grow(on_sqlite.server):
-        assert_503_json(on_sqlite.ask())
+        assert_503_oauth(on_sqlite.ask())
         page = on_sqlite.regenerate()
         assert_503_page(page, page.text)
         assert on_sqlite.call().status_code == 200

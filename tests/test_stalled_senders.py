@@ -18,7 +18,8 @@ from PIL import Image
 from urllib3 import encode_multipart_formdata
 
 from .conftest import basic
-from .server import Server, running, sqlite_url
+from .server import HELD_AT_MOST, Server, running, sqlite_url
+from .test_openapi import DOCUMENT, check, check_error, response_of
 from .visitor import Visitor
 
 pytestmark = pytest.mark.server
@@ -200,12 +201,12 @@ def test_nor_do_readers_of_an_answer_that_has_no_end_yet(sqlite_server):  # secu
 
 
 @pytest.fixture(scope="module")
-def short_timeout_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The running site, with one second for a body instead of twenty."""
-    folder = tmp_path_factory.mktemp("short_body_timeout")
+def impatient_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The running site, with one second for a body instead of twenty, and little room for those on their way."""
+    folder = tmp_path_factory.mktemp("impatient")
     server = Server(folder, sqlite_url(folder))
     server.prepare()
-    server.start(short_body_timeout=True)
+    server.start(impatient=True)
     yield server
     server.stop()
 
@@ -229,9 +230,9 @@ def answer(server: Server, *sent: bytes) -> tuple[int, bytes]:
         ("/profile/picture/", rb"<h1>The request took too long</h1>"),
     ],
 )
-def test_a_body_that_does_not_come_is_given_up(short_timeout_server, path, shape):  # security 75
-    host = f"127.0.0.1:{short_timeout_server.port}".encode()
-    status, received = answer(short_timeout_server, post(path, FORM, LENGTH, begun=b"a").replace(b"{host}", host))
+def test_a_body_that_does_not_come_is_given_up(impatient_server, path, shape):  # security 75
+    host = f"127.0.0.1:{impatient_server.port}".encode()
+    status, received = answer(impatient_server, post(path, FORM, LENGTH, begun=b"a").replace(b"{host}", host))
     assert status == 408
     assert b"\r\nconnection: close\r\n" in received
     assert b"\r\ncontent-security-policy: default-src 'none'" in received
@@ -239,11 +240,37 @@ def test_a_body_that_does_not_come_is_given_up(short_timeout_server, path, shape
     assert re.search(shape, received), received
 
 
-def test_the_page_about_it_is_in_the_language_of_the_browser(short_timeout_server):
+A_PART = HELD_AT_MOST + 1000
+REFUSED_EARLY = {
+    "too slow": (408, "request.timeout", [LENGTH], b"a"),
+    "too long": (413, "request.too.long", [b"Content-Length: 17000000\r\n"], b""),
+    "too many on their way": (503, "server.busy", [b"Content-Length: 16000\r\n"], b"a" * A_PART),
+    "no chunks": (400, "request.malformed", [CHUNKS], b"zz\r\nabc\r\n0\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("path", [*DOCUMENT["paths"], "/api/nothing", "/livez"])
+@pytest.mark.parametrize("why", REFUSED_EARLY)
+def test_what_is_refused_before_it_is_read_is_in_the_document(impatient_server, path, why):
+    status, code, headers, body = REFUSED_EARLY[why]
+    host = f"127.0.0.1:{impatient_server.port}".encode()
+    request = post(re.sub("{.*?}", "0", path), FORM, *headers, begun=body).replace(b"{host}", host)
+    answered, received = answer(impatient_server, request)
+    assert answered == status
+    head, _, sent = received.partition(b"\r\n\r\n")
+    assert (b"\r\nretry-after: " in head.lower()) == (status == 503)
+    error = json.loads(sent)
+    if path.startswith("/api/oauth/"):
+        assert error["error"] == ("temporarily_unavailable" if status == 503 else "invalid_request")
+        check(error, response_of(path, "post", status)["content"]["application/json"]["schema"])
+    else:
+        assert error["error"] == code
+        check_error(error)
+
+
+def test_the_page_about_it_is_in_the_language_of_the_browser(impatient_server):
     french = post("/accounts/login/", FORM, LENGTH, b"Accept-Language: fr\r\n")
-    _, received = answer(
-        short_timeout_server, french.replace(b"{host}", f"127.0.0.1:{short_timeout_server.port}".encode())
-    )
+    _, received = answer(impatient_server, french.replace(b"{host}", f"127.0.0.1:{impatient_server.port}".encode()))
     assert b'<html lang="fr"' in received
 
 

@@ -114,7 +114,7 @@ def _operation(operation: Operation, schemas: Json) -> dict[str, object]:
         "request": _request(operation),
         "answer": "" if example is UNSET else _json(example),
         # Those that can happen everywhere, with a 5 in front, are not listed.
-        "errors": {refusal.status: [code.code for code in refusal.codes] for refusal in operation.refusals},
+        "errors": {it.status: [code.code for code in it.codes] for it in operation.refusals if it.status < 500},
     }
 
 

@@ -22,7 +22,7 @@ from msgspec import UNSET
 from .. import rights
 from ..http.access import Access
 from ..http.calls import JSON
-from ..http.errors import ANYWHERE, ApiError, Code, OAuthError, Refusal
+from ..http.errors import ANYWHERE, TO_A_POST, ApiError, Code, OAuthError, Refusal
 from ..http.operations import Content, Operation, Parameter, served
 from ..http.parameters import FORM
 from ..http.shapes import Json, choice, explained, schemas
@@ -58,7 +58,6 @@ def document() -> Json:
 @lru_cache(maxsize=2)
 def _document(base_url: str, operations: tuple[Operation, ...]) -> Json:
     tags = {operation.tag.name: operation.tag.description for operation in operations}
-    refusals = {refusal.name: refusal for operation in operations for refusal in (*operation.refusals, *ANYWHERE)}
     types, named = _shapes(operations)
     return {
         "openapi": "3.1.0",
@@ -82,21 +81,21 @@ def _document(base_url: str, operations: tuple[Operation, ...]) -> Json:
             "securitySchemes": _security_schemes(),
             "schemas": named,
             "headers": HEADERS,
-            "responses": {name: _refusal(refusal) for name, refusal in refusals.items()},
+            "responses": {name: _refusal(refusal) for name, refusal in _refusals(operations).items()},
         },
     }
 
 
 def codes(shape: type[ApiError | OAuthError]) -> list[Code]:
     """The codes of all refusals of this shape, by status."""
-    found = [
-        code
-        for operation in served()
-        for refusal in (*operation.refusals, *ANYWHERE)
-        if refusal.shape is shape
-        for code in refusal.codes
-    ]
+    found = [code for refusal in _refusals(served()).values() if refusal.shape is shape for code in refusal.codes]
     return sorted(dict.fromkeys(found), key=lambda code: code.status)
+
+
+def _refusals(operations: tuple[Operation, ...]) -> dict[str, Refusal]:
+    """All of them by name; also what a POST gets where no operation takes one, because its body is read before."""
+    by_operation = [refusal for operation in operations for refusal in operation.refusals]
+    return {refusal.name: refusal for refusal in (*by_operation, *ANYWHERE, *TO_A_POST)}
 
 
 def _shapes(operations: tuple[Operation, ...]) -> tuple[dict[int, Json], Json]:
@@ -132,11 +131,10 @@ def _operation(operation: Operation, types: dict[int, Json]) -> Iterator[tuple[s
     if operation.form:
         body = {"schema": types[id(operation.form)], "example": dict(operation.form_example)}
         yield "requestBody", {"required": True, "content": {FORM: body}}
-    refusals = sorted((*operation.refusals, *ANYWHERE), key=lambda refusal: refusal.status)
     yield (
         "responses",
         {str(status): dict(_content(content, types)) for status, content in operation.answers.items()}
-        | {str(refusal.status): {"$ref": f"#/components/responses/{refusal.name}"} for refusal in refusals},
+        | {str(refusal.status): {"$ref": f"#/components/responses/{refusal.name}"} for refusal in operation.refusals},
     )
 
 

@@ -54,10 +54,8 @@ def described(
     path: str, *, answers: Mapping[int, Content], refusals: tuple[Refusal, ...] = (), **said: Unpack[Said]
 ) -> Callable[[Function], Function]:
     """Only declare: for a function that lets in by itself whoever has a token."""
-    usual = (errors.BAD_REQUEST, errors.UNAUTHORIZED, errors.NOT_ALLOWED)
-    by_status = {refusal.status: refusal for refusal in (*usual, *refusals)}
-    in_order = tuple(by_status[status] for status in sorted(by_status))
-    return lambda function: declare(function, path=f"/api/v1/{path}", answers=answers, refusals=in_order, **said)
+    own = (errors.BAD_REQUEST, errors.UNAUTHORIZED, errors.NOT_ALLOWED, *refusals)  # the last of a status counts
+    return lambda function: declare(function, path=f"/api/v1/{path}", answers=answers, own_refusals=own, **said)
 
 
 def public(path: str, *, summary: str, shape: Any, kind: str = JSON) -> Callable[[Function], Callable[[Call], Answer]]:
@@ -75,7 +73,7 @@ def public(path: str, *, summary: str, shape: Any, kind: str = JSON) -> Callable
             tag=DOCUMENTATION,
             summary=summary,
             answers={200: Content(f"{summary}.", shape, UNSET, (kind,), {})},
-            refusals=(errors.NOT_ALLOWED,),
+            own_refusals=(errors.NOT_ALLOWED,),
         )
 
     return decorator

@@ -24,7 +24,7 @@ def readyz(call: Call) -> Answer:
             cursor.execute(_CHECK[connection.vendor])
             (read_only,) = cursor.fetchone()
     except DatabaseError:
-        return errors.unavailable()
+        return errors.unavailable(call.path)
     if read_only:
-        return errors.unavailable()
+        return errors.unavailable(call.path)
     return calls.json({"status": "ok"}, headers=NO_STORE)

@@ -39,13 +39,20 @@ class Code:
     """What `errorParameters` can be."""
 
 
-REQUEST_MALFORMED = Code("request.malformed", 400, "The query string or the body could not be read.")
+REQUEST_MALFORMED = Code(
+    "request.malformed", 400, "The query string or the body could not be read, or the body was cut short."
+)
 PARAMETER_REPEATED = Code("parameter.repeated", 400, "A parameter is sent more than once.", ("size",))
 TOKEN_MISPLACED = Code(
     "token.misplaced",
     400,
     "A token or secret was sent in the query string or the body instead of the header.",
     ("access_token",),
+)
+CONNECTION_INSECURE = Code(
+    "connection.insecure",
+    400,
+    "The request came over http. What was sent in clear may have been read: regenerate the secret key that was in it.",
 )
 TOKEN_MISSING = Code("token.missing", 401, "No access token was sent in the Authorization header.")
 TOKEN_INVALID = Code(
@@ -61,10 +68,18 @@ RESOURCE_UNKNOWN = Code("resource.unknown", 404, "There is nothing at this addre
 METHOD_NOT_ALLOWED = Code(
     "method.not.allowed", 405, "The address exists, but not for this method; see the header Allow.", ("POST",)
 )
+REQUEST_TIMEOUT = Code("request.timeout", 408, "The body of the request did not come in time. Send it again.")
+REQUEST_TOO_LONG = Code("request.too.long", 413, "The body of the request is too long.")
 SERVER_ERROR = Code("server.error", 500, "Something went wrong on our side.")
 SERVER_UNAVAILABLE = Code("server.unavailable", 503, "The database cannot be reached; see the header Retry-After.")
+SERVER_BUSY = Code("server.busy", 503, "Too many requests are on their way; see the header Retry-After.")
 
-INVALID_REQUEST = Code("invalid_request", 400, "A parameter is missing, malformed, misplaced or sent more than once.")
+INVALID_REQUEST = Code(
+    "invalid_request",
+    400,
+    "A parameter is missing, malformed, misplaced or sent more than once; or the body is too long, too slow or cut "
+    "short; or the request came over http.",
+)
 INVALID_CLIENT = Code("invalid_client", 401, "No client credentials, or they are malformed or wrong.")
 UNSUPPORTED_GRANT_TYPE = Code("unsupported_grant_type", 400, "grant_type is not client_credentials.")
 INVALID_SCOPE = Code("invalid_scope", 400, "scope names a right that does not exist or that the owner lacks.")
@@ -72,6 +87,11 @@ TOO_MANY_REQUESTS = Code(
     "too_many_requests",
     429,
     "Too many failed attempts of this client or from this address; see the header Retry-After.",
+)
+TEMPORARILY_UNAVAILABLE = Code(
+    "temporarily_unavailable",
+    503,
+    "The database cannot be reached, or too many requests are on their way; see the header Retry-After.",
 )
 
 
@@ -113,7 +133,9 @@ class Refusal:
 
 
 NOT_WELL_MADE = "The request is not well made."
-BAD_REQUEST = Refusal("BadRequest", 400, NOT_WELL_MADE, (REQUEST_MALFORMED, PARAMETER_REPEATED, TOKEN_MISPLACED))
+BAD_REQUEST = Refusal(
+    "BadRequest", 400, NOT_WELL_MADE, (REQUEST_MALFORMED, PARAMETER_REPEATED, TOKEN_MISPLACED, CONNECTION_INSECURE)
+)
 UNAUTHORIZED = Refusal(
     "Unauthorized",
     401,
@@ -124,11 +146,26 @@ UNAUTHORIZED = Refusal(
 FORBIDDEN = Refusal("Forbidden", 403, "A right is missing.", (RIGHT_MISSING,), {"WWW-Authenticate": "Bearer"})
 NOT_FOUND = Refusal("NotFound", 404, "It does not exist, or you may not see it.", (RESOURCE_UNKNOWN,))
 NOT_ALLOWED = Refusal("MethodNotAllowed", 405, "The method is not allowed.", (METHOD_NOT_ALLOWED,), {"Allow": "Allow"})
-# Any address can answer so.
+LATER = {"Retry-After": "RetryAfter"}
+# Any address can answer so; then what a POST to any address can get, because its body has to arrive first.
 ANYWHERE = (
+    Refusal("Insecure", 400, "The request did not come over https.", (CONNECTION_INSECURE,)),
     Refusal("ServerError", 500, "Our fault.", (SERVER_ERROR,)),
-    Refusal("Unavailable", 503, "Try again later.", (SERVER_UNAVAILABLE,), {"Retry-After": "RetryAfter"}),
+    Refusal("Unavailable", 503, "Try again later.", (SERVER_UNAVAILABLE,), LATER),
 )
+TO_A_POST = (
+    Refusal("Malformed", 400, NOT_WELL_MADE, (REQUEST_MALFORMED, CONNECTION_INSECURE)),
+    Refusal("Timeout", 408, "The body did not come in time.", (REQUEST_TIMEOUT,)),
+    Refusal("TooLong", 413, "The body is too long.", (REQUEST_TOO_LONG,)),
+    Refusal("Busy", 503, "Try again later.", (SERVER_UNAVAILABLE, SERVER_BUSY), LATER),
+)
+
+
+def refusals_of(method: str, own: Iterable[Refusal]) -> list[Refusal]:
+    """All refusals of an operation, by status. Its own take the place of the common ones with the same status."""
+    common = (*ANYWHERE, *TO_A_POST) if method == "POST" else ANYWHERE
+    by_status = {refusal.status: refusal for refusal in (*common, *own)}
+    return [by_status[status] for status in sorted(by_status)]
 
 
 # --- Answers ----------------------------------------------------------------------------------------------
@@ -171,45 +208,38 @@ def not_found() -> Answer:
     return api_error(RESOURCE_UNKNOWN, "There is nothing at this address.")
 
 
-def bad_request() -> Answer:
-    return api_error(REQUEST_MALFORMED, "The request could not be read.")
+def bad_request(path: str) -> Answer:
+    return _by_path(path, REQUEST_MALFORMED, "The request could not be read.")
 
 
-def unavailable() -> Answer:
-    return api_error(
-        SERVER_UNAVAILABLE,
-        "The service cannot reach its database. Try again in a few seconds.",
-        headers={"Retry-After": str(RETRY_AFTER)},
-    )
+def unavailable(path: str) -> Answer:
+    return _by_path(path, SERVER_UNAVAILABLE, "The service cannot reach its database. Try again in a few seconds.")
 
 
 def internal() -> Answer:
     return api_error(SERVER_ERROR, "Something went wrong on our side. It has been noted.")
 
 
-# Why a request is refused before it is looked at: the code of the API, whose meaning is what to do.
+# What `exchange` says of a request that did not arrive completely, and what is told of it.
 _REFUSALS = {
-    400: Code("request.malformed", 400, "The body of the request was cut short, or its chunks are malformed."),
-    408: Code("request.timeout", 408, "The body of the request did not come in time. Send it again."),
-    413: Code("request.too.long", 413, "The body of the request is too long."),
-    503: Code("server.busy", 503, "Too many requests are on their way. Try again in a few seconds."),
+    400: (REQUEST_MALFORMED, "The body of the request was cut short, or its chunks are malformed."),
+    408: (REQUEST_TIMEOUT, REQUEST_TIMEOUT.meaning),
+    413: (REQUEST_TOO_LONG, REQUEST_TOO_LONG.meaning),
+    503: (SERVER_BUSY, "Too many requests are on their way. Try again in a few seconds."),
 }
-_INSECURE = Code(
-    "connection.insecure",
-    400,
-    "Use https. What was sent in clear may have been read: regenerate the secret key that was in it.",
-)
 
 
 def refused(path: str, status: int) -> Answer:
     """The answer to a request that did not arrive completely."""
-    return _by_path(path, _REFUSALS[status], _REFUSALS[status].meaning)
+    return _by_path(path, *_REFUSALS[status])
 
 
 def insecure(path: str, missing: str) -> Answer:
     """The answer over http where the site is https: not a redirect, with which clients would keep using http."""
-    described = f"This came through a proxy, and {missing} is missing: without it https cannot be told from http."
-    return _by_path(path, _INSECURE, described if missing else _INSECURE.meaning)
+    described = "Use https. What was sent in clear may have been read: regenerate the secret key that was in it."
+    if missing:
+        described = f"This came through a proxy, and {missing} is missing: without it https cannot be told from http."
+    return _by_path(path, CONNECTION_INSECURE, described)
 
 
 def _by_path(path: str, code: Code, description: str) -> Answer:
@@ -217,7 +247,5 @@ def _by_path(path: str, code: Code, description: str) -> Answer:
     headers = {"Retry-After": str(RETRY_AFTER)} if code.status == 503 else {}
     if not path.startswith("/api/oauth/"):
         return api_error(code, description, headers=headers)
-    unavailable = Code("temporarily_unavailable", 503, code.meaning)
-    return oauth_error(
-        unavailable if code.status == 503 else INVALID_REQUEST, description, status=code.status, headers=headers
-    )
+    shaped = TEMPORARILY_UNAVAILABLE if code.status == 503 else INVALID_REQUEST
+    return oauth_error(shaped, description, status=code.status, headers=headers)

@@ -22,7 +22,7 @@ from msgspec import UNSET, Struct
 
 from .access import Access, declared
 from .calls import JSON, Answer, as_view
-from .errors import Refusal
+from .errors import Refusal, refusals_of
 from .shapes import Json
 
 Function = TypeVar("Function", bound=Callable[..., Answer])
@@ -66,7 +66,7 @@ class Operation:
     summary: str
     function: Callable[..., Answer]
     answers: Mapping[int, Content]
-    refusals: tuple[Refusal, ...]
+    own_refusals: tuple[Refusal, ...]
     method: str = "GET"
     right: str | None = None
     parameters: tuple[Parameter, ...] = ()
@@ -81,6 +81,11 @@ class Operation:
     @property
     def description(self) -> str:
         return " ".join((self.function.__doc__ or "").split())
+
+    @property
+    def refusals(self) -> list[Refusal]:
+        """All that it can refuse with, by status: its own, and what any address can answer."""
+        return refusals_of(self.method, self.own_refusals)
 
     @property
     def access(self) -> Access | None:
@@ -121,11 +126,6 @@ def declared_in(module: ModuleType) -> Iterator[Operation]:
             yield it.operation
 
 
-def served() -> tuple[Operation, ...]:
-    """The operations that have an address on this site, in the order of their addresses in the URLconf."""
-    return _served(get_resolver())
-
-
 def routes(*modules: ModuleType) -> list[URLPattern]:
     """The routes of all operations of these modules. No two have the same name: `reverse` would find one of them."""
     found = [operation.route for module in modules for operation in declared_in(module)]
@@ -133,6 +133,11 @@ def routes(*modules: ModuleType) -> list[URLPattern]:
     if repeated := [name for name, times in names.items() if times > 1]:
         raise ValueError(f"operations with the same name of their route: {repeated}")
     return found
+
+
+def served() -> tuple[Operation, ...]:
+    """The operations that have an address on this site, in the order of their addresses in the URLconf."""
+    return _served(get_resolver())
 
 
 @lru_cache(maxsize=2)

@@ -115,7 +115,7 @@ def endpoint(
             form=form,
             form_example=sent,
             answers={200: Content(says, shape, example)},
-            refusals=(bad, *REFUSALS),
+            own_refusals=(bad, *REFUSALS),
         )
 
     return decorator
