@@ -35,7 +35,7 @@ _SLASH = "(?:/|%(?:25)*2f)"  # also encoded, as in a URL within a URL
 _LINK = f"({_SLASH}password{_SLASH}+reset{_SLASH}+key|{_SLASH}email{_SLASH}+confirm)"
 _link_and_all_behind = re.compile(f"{_LINK}.+", re.IGNORECASE | re.DOTALL)
 _link_up_to_a_blank = re.compile(rf"{_LINK}\S+", re.IGNORECASE)
-_credential = re.compile("(av[st](?:_|%5f))[0-9a-z]{8,}", re.IGNORECASE)
+_credential = re.compile("(av[cst](?:_|%5f))[0-9a-z]{8,}", re.IGNORECASE)
 
 
 def without_credentials(text: str) -> str:

@@ -254,6 +254,9 @@ CSRF_FAILURE_VIEW = "profiles.pages.base.csrf_failure"
 
 # --- OAuth ------------------------------------------------------------------------------------------------
 
+# Of one company.
+API_CLIENTS_AT_MOST = env.number("API_CLIENTS_AT_MOST", default=200, least=1)
+
 OAUTH2_PROVIDER_APPLICATION_MODEL = "profiles.OAuthApplication"
 OAUTH2_PROVIDER_ACCESS_TOKEN_MODEL = "profiles.AccessToken"  # noqa: S105 - a model's name
 OAUTH2_PROVIDER = {

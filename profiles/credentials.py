@@ -2,6 +2,7 @@
 
     Client ID      32 lower-case hex characters                                      (128 bits)
     Secret key     avs_ + 43 base62 characters + 6 base62 characters of CRC32        (256 bits)
+                   avc_ + the same, where the client is a company's API Client
     Access token   avt_ + the same                                                   (256 bits)
 
 The CRC32 covers all that stands before it, prefix included. It tells a mistyped or truncated credential from
@@ -18,10 +19,11 @@ from zlib import crc32
 from oauth2_provider.generators import BaseHashGenerator
 
 SECRET_PREFIX = "avs_"  # noqa: S105 - published, not secret
+COMPANY_SECRET_PREFIX = "avc_"  # noqa: S105 - published, not secret
 TOKEN_PREFIX = "avt_"  # noqa: S105 - published, not secret
 
 CLIENT_ID_PATTERN = r"[0-9a-f]{32}"
-SECRET_PATTERN = SECRET_PREFIX + r"[0-9A-Za-z]{49}"
+SECRET_PATTERN = f"(?:{SECRET_PREFIX}|{COMPANY_SECRET_PREFIX})" + r"[0-9A-Za-z]{49}"
 TOKEN_PATTERN = TOKEN_PREFIX + r"[0-9A-Za-z]{49}"
 
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -40,8 +42,8 @@ def new_client_id() -> str:
     return secrets.token_hex(16)
 
 
-def new_secret() -> str:
-    return _new(SECRET_PREFIX)
+def new_secret(prefix: str = SECRET_PREFIX) -> str:
+    return _new(prefix)
 
 
 def new_token() -> str:

@@ -1,6 +1,7 @@
 """Which users this one may see; and how far staff reach: whom they may touch, and which rights they may give.
 
-By the API and on the pages everybody sees the users of their own company (`colleagues`), if they have the right for it.
+By the API and on the pages everybody sees the users and the API Clients of their own company (`colleagues`, `clients`),
+if they have the right for it; what they may do with these clients says `may_do`.
 
 In the admin site, Django's permissions say which pages open to somebody. This says for whom, and how much:
 
@@ -16,12 +17,13 @@ In the admin site, Django's permissions say which pages open to somebody. This s
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import Enum, auto
 from typing import Protocol, TypeVar
 
 from django.db.models import Model, QuerySet
 
 from . import rights
-from .models import AccessProfile, Company, User
+from .models import AccessProfile, Company, OAuthApplication, User
 
 Row = TypeVar("Row", bound=Model)
 
@@ -30,15 +32,53 @@ class Viewer(Protocol):
     """A user, or as much of one as says whom they see."""
 
     @property
-    def pk(self) -> int: ...
+    def pk(self) -> int | None: ...
     @property
     def company_id(self) -> int | None: ...
 
 
 def colleagues(viewer: Viewer) -> QuerySet[User]:
     """The users of the viewer's company. Without a company they are alone, not one of all who have none."""
-    users = User.objects.all()
-    return users.filter(company=viewer.company_id) if viewer.company_id else users.filter(pk=viewer.pk)
+    if viewer.company_id is None:
+        return User.objects.filter(pk=viewer.pk) if viewer.pk else User.objects.none()
+    return User.objects.filter(company=viewer.company_id)
+
+
+def clients(viewer: Viewer) -> QuerySet[OAuthApplication]:
+    """The API Clients of the viewer's company."""
+    return OAuthApplication.objects.filter(company__isnull=False, company=viewer.company_id)
+
+
+class ToClient(Enum):
+    """What can be done to an API Client, by who has which right."""
+
+    CREATE = auto()
+    EDIT = auto()
+    REGENERATE = auto()
+    END_OLD = auto()
+    DISABLE = auto()
+    ENABLE = auto()
+    DELETE = auto()
+
+    @property
+    def right(self) -> str:
+        own = {ToClient.CREATE: rights.CREATE_CLIENTS, ToClient.DELETE: rights.DELETE_CLIENTS}
+        return own.get(self, rights.EDIT_CLIENTS)
+
+    @property
+    def gives(self) -> bool:
+        """Whether it can give somebody what the client may do; ending an old secret decides who still has access."""
+        return self not in (ToClient.DISABLE, ToClient.DELETE)
+
+
+def may_do(actor: User, deed: ToClient, *profiles: AccessProfile | None) -> bool:
+    """Whether the actor may do this to an API Client of their company with this access profile, or these.
+
+    What gives access is only for who holds every right of it: nobody hands out more than they hold.
+    """
+    if actor.company_id is None or deed.right not in actor.rights:
+        return False
+    return not deed.gives or all(may_give(actor, profile.rights) for profile in profiles if profile)
 
 
 def is_site_wide(actor: User) -> bool:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 # Scope of a token that was asked for without one: all that the owner's profile allows, read at each request.
 INHERIT = "inherit"
 VIEW_USERS = "accountNetwork.users.view"
+VIEW_CLIENTS = "accountNetwork.apiClients.view"
+CREATE_CLIENTS = "accountNetwork.apiClients.create"
+EDIT_CLIENTS = "accountNetwork.apiClients.edit"
+DELETE_CLIENTS = "accountNetwork.apiClients.delete"
 
 # Group -> right -> what it lets its holder do.
 CATALOGUE: Mapping[str, Mapping[str, _StrPromise]] = MappingProxyType(
@@ -32,6 +36,10 @@ CATALOGUE: Mapping[str, Mapping[str, _StrPromise]] = MappingProxyType(
             "accountNetwork.profiles.createEdit": _("Create and edit access profiles"),
             "accountNetwork.labels.view": _("View labels"),
             "accountNetwork.labels.createEdit": _("Create and edit labels"),
+            VIEW_CLIENTS: _("View API Clients"),
+            CREATE_CLIENTS: _("Create API Clients"),
+            EDIT_CLIENTS: _("Edit API Clients"),
+            DELETE_CLIENTS: _("Delete API Clients"),
         },
         gettext_noop("Entities"): {
             "entities.systems.view": _("View systems"),

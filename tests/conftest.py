@@ -14,6 +14,7 @@ from django.db import connection
 from django.test import Client, TransactionTestCase
 
 from profiles import credentials
+from profiles.clients import company as company_clients
 from profiles.clients import lifecycle, tokens, usage
 from profiles.events import append_only
 from profiles.limits import client_failures
@@ -72,6 +73,14 @@ def basic(client_id: str, secret: str) -> str:
 
 def make_key(owner: User) -> KeyPair:
     return KeyPair(*lifecycle.create(owner=owner, origin=Origin(actor=owner, via=KeyEvent.Via.PAGE)))
+
+
+def make_client(maker: User, profile: AccessProfile, name: str = "Nightly export", note: str = "") -> KeyPair:
+    """An API Client of the maker's company; the maker must be allowed to make it."""
+    assert maker.company
+    about = company_clients.About(name, note, profile)
+    origin = Origin(actor=maker, via=KeyEvent.Via.CLIENTS)
+    return KeyPair(*company_clients.create(company=maker.company, about=about, origin=origin))
 
 
 def works(client_id: str, secret: str) -> bool:
@@ -133,6 +142,27 @@ def user(company: Company, access_profile: AccessProfile) -> User:
     return User.objects.create_user(
         "user@example.com", PASSWORD, name="Uma User", company=company, access_profile=access_profile
     )
+
+
+@pytest.fixture
+def client_profile(db) -> AccessProfile:
+    """The access profile of the API Client `api_client`; `manager` holds all of it."""
+    return AccessProfile.objects.create(name="Integration", rights=["entities.systems.view"])
+
+
+@pytest.fixture
+def manager(company: Company) -> User:
+    """Somebody of the same company who may do everything to its API Clients."""
+    client_rights = [f"accountNetwork.apiClients.{verb}" for verb in ("view", "create", "edit", "delete")]
+    profile = AccessProfile.objects.create(name="Manager", rights=[*client_rights, "entities.systems.view"])
+    return User.objects.create_user(
+        "manager@example.com", PASSWORD, name="Mia Manager", company=company, access_profile=profile
+    )
+
+
+@pytest.fixture
+def api_client(manager: User, client_profile: AccessProfile) -> KeyPair:
+    return make_client(manager, client_profile)
 
 
 @pytest.fixture

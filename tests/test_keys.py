@@ -7,7 +7,7 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from profiles import credentials
-from profiles.clients import lifecycle, tokens
+from profiles.clients import changes, lifecycle, tokens
 from profiles.models import AccessToken, KeyEvent, OAuthApplication, User
 from profiles.origin import Origin
 
@@ -131,7 +131,7 @@ def test_a_change_asked_for_under_an_old_version_is_refused(user, key, verb):  #
     seen = lifecycle.version(user)
     lifecycle.regenerate(owner=user, origin=by(user))
     before = OAuthApplication.objects.values().get()
-    with pytest.raises(lifecycle.KeyChanged):
+    with pytest.raises(changes.Changed):
         verb(owner=user, origin=by(user), version=seen)
     assert OAuthApplication.objects.values().get() == before
     assert actions(user) == ["created", "regenerated"]
@@ -140,7 +140,7 @@ def test_a_change_asked_for_under_an_old_version_is_refused(user, key, verb):  #
 def test_a_form_of_before_a_delete_makes_no_key_after_it(user):  # security 36
     lifecycle.create(owner=user, origin=by(user), version=0)
     lifecycle.delete(owner=user, origin=by(user))
-    with pytest.raises(lifecycle.KeyChanged):
+    with pytest.raises(changes.Changed):
         lifecycle.create(owner=user, origin=by(user), version=0)
     assert lifecycle.of(user) is None
 

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from profiles import credentials
-from profiles.clients import lifecycle, tokens, usage
+from profiles.clients import changes, lifecycle, tokens, usage
 from profiles.models import AccessToken, ClientSecret, KeyEvent, OAuthApplication, OldSecret, User
 from profiles.origin import Origin
 
@@ -161,7 +161,7 @@ def test_the_old_secret_is_ended_now(user, key, token):  # security 27
 
 
 def test_without_an_old_secret_there_is_none_to_end(user, key):
-    with pytest.raises(lifecycle.NoOldSecret):
+    with pytest.raises(changes.NoOldSecret):
         lifecycle.end_old_secret(owner=user, origin=by(user))
     assert works(key.client_id, key.secret)
     assert user.key_events.count() == 1
@@ -171,7 +171,7 @@ def test_an_old_form_ends_nothing(user, key):  # security 36
     regenerate(user, OldSecret.DAY)
     seen = lifecycle.version(user)
     regenerate(user, OldSecret.DAY)
-    with pytest.raises(lifecycle.KeyChanged):
+    with pytest.raises(changes.Changed):
         lifecycle.end_old_secret(owner=user, origin=by(user), version=seen)
 
 
@@ -214,13 +214,13 @@ def test_a_key_without_a_live_secret_is_regenerated_at_once(user, key):
 
 def test_a_first_use_beside_the_deletion_of_the_owner_is_no_fault(user, key, monkeypatch):
     """The token that was issued is dead anyway."""
-    begin = lifecycle._begin
+    lock = changes.lock
 
-    def deleted_before(owner: User, seen: int | None) -> None:
+    def deleted_before(owner: changes.Owner) -> bool:
         User.objects.filter(pk=owner.pk).delete()
-        begin(owner, seen)
+        return lock(owner)
 
-    monkeypatch.setattr(lifecycle, "_begin", deleted_before)
+    monkeypatch.setattr(changes, "lock", deleted_before)
     use(key)
     assert not works(key.client_id, key.secret)
 

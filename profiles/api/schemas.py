@@ -50,7 +50,7 @@ class User(Struct, frozen=True, rename="camel"):
     ]
     uid: Uid
     # No `format`: clients that validate it refuse some addresses that people have (jo@factory.local).
-    email: str
+    email: Annotated[str | None, Meta(description="Null for an API Client, which is nobody.")]
     name: str
     phone_number: Annotated[str, Meta(description="In international form, or empty.")]
     profile: Annotated[

@@ -77,7 +77,8 @@ class IssuedToken:
     scope: str
     client: ProvenClient
     row_id: int
-    user_id: int
+    user_id: int | None
+    """The owner's; None for an API Client."""
 
     @property
     def expires_in(self) -> int:
@@ -108,11 +109,14 @@ class Reference(NamedTuple):
 
 
 class Owner(NamedTuple):
-    """The owner of a token as a row: what a call needs of them, without a model."""
+    """The owner of a token as a row: what a call needs of them, without a model.
 
-    pk: int
+    An API Client is its own owner: it acts as nobody else, for its company and with its access profile.
+    """
+
+    pk: int | None
     uid: str
-    email: str
+    email: str | None
     name: str
     phone_number: str
     picture: str
@@ -155,7 +159,7 @@ class ActiveToken:
 
 @dataclass(frozen=True, slots=True)
 class Introspection:
-    """A client whose secret was proven, and the token that it asked about if that is its own and active."""
+    """A client whose secret was proven, and the token that it asked about if it may know that, and that is active."""
 
     client: ProvenClient
     token: ActiveToken | None
@@ -174,17 +178,34 @@ def _live(secret: str) -> str:
     return f"NOT {secret}.ended AND ({secret}.ends IS NULL OR {secret}.ends > %(now)s)"
 
 
-def _on(client: str, owner: str) -> str:
-    return f"NOT {client}.disabled AND {owner}.is_active"
+def _owner(client: str, user: str, company: str) -> str:
+    """Joins whom a client belongs to: a user, who may be of a company, or a company."""
+    return f"""
+  LEFT JOIN profiles_user {user} ON {user}.id = {client}.user_id
+  LEFT JOIN profiles_company {company} ON {company}.id = COALESCE({user}.company_id, {client}.company_id)"""
+
+
+def _profile(profile: str, client: str, user: str) -> str:
+    """Joins the access profile that a client acts with."""
+    either = f"COALESCE({user}.access_profile_id, {client}.access_profile_id)"
+    return f"""
+  LEFT JOIN profiles_accessprofile {profile} ON {profile}.id = {either}"""
+
+
+def _on(client: str, user: str, company: str) -> str:
+    """Whether a client and whom it belongs to are switched on. A user who is gone is not."""
+    return (
+        f"NOT {client}.disabled AND COALESCE({user}.is_active, {client}.user_id IS NULL)"
+        f" AND COALESCE({company}.is_active, true)"
+    )
 
 
 # The client that shows a secret.
-_CLIENT = """
+_CLIENT = f"""
   FROM profiles_clientsecret s
-  JOIN profiles_oauthapplication k ON k.id = s.application_id
-  JOIN profiles_user u ON u.id = k.user_id"""
+  JOIN profiles_oauthapplication k ON k.id = s.application_id {_owner("k", "u", "uc")}"""
 _IF_PROVEN = f"""
- WHERE s.digest = %(secret)s AND s.client_id = %(client_id)s AND {_live("s")} AND {_on("k", "u")}"""
+ WHERE s.digest = %(secret)s AND s.client_id = %(client_id)s AND {_live("s")} AND {_on("k", "u", "uc")}"""
 
 # Checks the client, its secret, its owner and writes the token, in one statement: no moment lies between the check and
 # the write. If the end of the secret is committed meanwhile, the token is one of an ended secret: it is born dead.
@@ -194,7 +215,7 @@ ISSUE = Statement(
     f"""
 INSERT INTO profiles_accesstoken
        (token, token_checksum, application_id, user_id, secret_id, key_version, scope, expires, created, updated)
-SELECT '', %(token)s, k.id, u.id, s.id, CASE WHEN s.ends IS NULL THEN u.key_version ELSE 0 END, %(scope)s,
+SELECT '', %(token)s, k.id, u.id, s.id, CASE WHEN s.ends IS NULL THEN COALESCE(u.key_version, 0) ELSE 0 END, %(scope)s,
        CASE WHEN s.ends < %(expires)s THEN s.ends ELSE %(expires)s END, %(now)s, %(now)s
 {_CLIENT} {_IF_PROVEN}
 RETURNING id, application_id, user_id, secret_id, CAST(NULLIF(expires, %(expires)s) AS text)
@@ -205,9 +226,7 @@ RETURNING id, application_id, user_id, secret_id, CAST(NULLIF(expires, %(expires
 _AUTHENTICATE = Statement(
     f"""
 SELECT k.id, s.id, CAST(p.rights AS text)
-{_CLIENT}
-  LEFT JOIN profiles_accessprofile p ON p.id = u.access_profile_id
-{_IF_PROVEN}
+{_CLIENT} {_profile("p", "k", "u")} {_IF_PROVEN}
 """
 )
 
@@ -223,17 +242,16 @@ SELECT s.id, CAST(s.ends AS text), s.ended, s.end_reason,
 # A token with its secret, client and owner. The first columns say whether it is active and, if not, why; then those of
 # `ActiveToken`.
 _TOKEN = f"""
-       t.expires > %(now)s AND {_live("ts")} AND {_on("tk", "tu")},
+       t.expires > %(now)s AND {_live("ts")} AND {_on("tk", "tu", "c")},
        CAST(t.expires AS text), CAST(ts.ends AS text), ts.ended, ts.ends_at_first_use, ts.end_reason,
        t.id, t.scope, CAST(t.created AS text), ts.id, tk.id, tk.client_id,
-       tu.id, tu.uid, tu.email, tu.name, tu.phone_number, tu.picture, tu.company_id,
+       tu.id, COALESCE(tu.uid, tk.client_id), tu.email, COALESCE(tu.name, tk.name),
+       COALESCE(tu.phone_number, ''), COALESCE(tu.picture, ''), c.id,
        c.uid, c.name, p.uid, p.name, CAST(p.rights AS text)"""
-_AND_ALL_OF_IT = """
+_AND_ALL_OF_IT = f"""
   LEFT JOIN profiles_clientsecret ts ON ts.id = t.secret_id
   LEFT JOIN profiles_oauthapplication tk ON tk.id = t.application_id
-  LEFT JOIN profiles_user tu ON tu.id = tk.user_id
-  LEFT JOIN profiles_company c ON c.id = tu.company_id
-  LEFT JOIN profiles_accessprofile p ON p.id = tu.access_profile_id"""
+  {_owner("tk", "tu", "c")} {_profile("p", "tk", "tu")}"""
 
 FIND = Statement(
     f"""
@@ -243,12 +261,12 @@ SELECT {_TOKEN}
 """  # noqa: S608 - of constants
 )
 
-# Both at once: who asks, and what they ask about, if it is their own.
+# Both at once: who asks, and what they ask about, if it is their own or they are a resource server.
 _INTROSPECT = Statement(
     f"""
 SELECT k.id, s.id, {_TOKEN}
 {_CLIENT}
-  LEFT JOIN profiles_accesstoken t ON t.token_checksum = %(token)s AND t.application_id = k.id
+  LEFT JOIN profiles_accesstoken t ON t.token_checksum = %(token)s AND (t.application_id = k.id OR k.may_introspect)
 {_AND_ALL_OF_IT} {_IF_PROVEN}
 """
 )

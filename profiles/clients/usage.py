@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from ..models import ClientSecret, OAuthApplication
 from ..origin import Origin
-from . import lifecycle
+from . import changes
 from .tokens import ProvenClient
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def note_authentication(client: ProvenClient, origin_of: Callable[[], Origin]) -
     """
     if client.secret_id not in _used_before:
         if ClientSecret.objects.filter(pk=client.secret_id, first_used=None).exists():
-            lifecycle.first_use(client.secret_id, origin=origin_of())
+            changes.first_use(client.secret_id, origin=origin_of())
         if len(_used_before) >= _AT_MOST:
             _used_before.clear()
         _used_before.add(client.secret_id)

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Self, cast
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.signals import pre_delete
 from django.dispatch import receiver
 from django.urls import reverse
@@ -84,6 +84,12 @@ class OAuthApplication(Named, AbstractApplication):
         verbose_name=_("made by"),
     )
     disabled = models.BooleanField(_("disabled"), default=False, db_default=False, editable=False)
+    may_introspect = models.BooleanField(
+        _("may introspect tokens"),
+        default=False,
+        db_default=False,
+        help_text=_("For a resource server: it may ask about every access token of this site (RFC 7662)."),
+    )
     # Of whichever secret; kept here too, so that unused clients are found without a look at all secrets.
     last_used = models.DateTimeField(_("last used"), null=True, editable=False)
     last_used_address = models.GenericIPAddressField(_("last used from"), null=True, editable=False)
@@ -126,6 +132,11 @@ class OAuthApplication(Named, AbstractApplication):
         """The owner of a personal key."""
         return cast("User", self.user)
 
+    @property
+    def is_companys(self) -> bool:
+        """Whether this is an API Client of a company, and no personal key."""
+        return self.company_id is not None
+
     def natural_key(self) -> tuple[str]:
         return (self.client_id,)
 
@@ -134,14 +145,22 @@ class OAuthApplication(Named, AbstractApplication):
         return reverse("admin:profiles_oauthapplication_change", args=[self.pk])
 
     def is_usable(self, request: object) -> bool:
-        """The toolkit's question before it issues or accepts a token: not when disabled or for an inactive owner."""
-        return not self.disabled and (self.user is None or self.user.is_active)
+        """The toolkit's question before it issues or accepts a token: not when it or whom it belongs to is off."""
+        company = self.company or (self.user and self.user.company)
+        return (
+            not self.disabled and (self.user is None or self.user.is_active) and (company is None or company.is_active)
+        )
 
 
 class ClientSecretQuerySet(models.QuerySet["ClientSecret"]):
     def live(self, at: datetime | None = None) -> Self:
         """The secrets that are accepted at this moment. `clients.tokens` has the same rule in SQL."""
         return self.filter(Q(ends__isnull=True) | Q(ends__gt=at or timezone.now()), ended=False)
+
+    def known_outside(self) -> Self:
+        """Those of API Clients whom somebody has seen who is no longer of the company, or not active any more."""
+        has_left = Q(shown_to=None) | Q(shown_to__is_active=False) | ~Q(shown_to__company=F("application__company"))
+        return self.filter(has_left, application__company__isnull=False)
 
 
 class ClientSecret(models.Model):
@@ -220,16 +239,24 @@ def end_secrets(instance: OAuthApplication, **kwargs: Any) -> None:
     )
 
 
+# Whom the token's client belongs to, a user or a company, is switched on, and so is the company of that user.
+OF_ACTIVE_OWNER = (
+    Q(application__user=None, application__company__is_active=True)
+    | Q(application__user__is_active=True, application__user__company=None)
+    | Q(application__user__is_active=True, application__user__company__is_active=True)
+)
+
+
 class AccessTokenQuerySet(models.QuerySet["AccessToken"]):
     def active(self) -> Self:
         """The tokens that are accepted now. `tokens` has the same rule in SQL; a test holds them together."""
         now = timezone.now()
         return self.filter(
             Q(secret__ends__isnull=True) | Q(secret__ends__gt=now),
+            OF_ACTIVE_OWNER,
             expires__gt=now,
             secret__ended=False,
             application__disabled=False,
-            application__user__is_active=True,
         )
 
 

@@ -29,6 +29,7 @@ class Event(models.Model):
 
     class Via(models.TextChoices):
         PAGE = "page", _("My Profile")
+        CLIENTS = "clients", _("API Clients")
         ADMIN = "admin", _("Admin site")
         COMMAND = "command", _("Command line")
         OAUTH = "oauth", _("Token endpoint")
@@ -58,7 +59,10 @@ class Event(models.Model):
 
 
 class KeyEvent(Event):
-    """What happened to a key. The Client ID is copied, because the event outlives the key."""
+    """What happened to a client. The Client ID is copied, because the event outlives the client.
+
+    Of an API Client `owner` is None and `owner_uid` the uid of its company; its name at that time is copied too.
+    """
 
     class Action(models.TextChoices):
         CREATED = "created", _("Key created")
@@ -67,6 +71,12 @@ class KeyEvent(Event):
         DELETED = "deleted", _("Key deleted")
         REVOKED = "revoked", _("Key revoked by an administrator")
         PASSWORD_REFUSED = "password_refused", _("Wrong password for a change of the key")
+        # Of API Clients only.
+        EDITED = "edited", _("API Client edited")
+        DISABLED = "disabled", _("API Client disabled")
+        ENABLED = "enabled", _("API Client enabled")
+        INTROSPECTION_GIVEN = "introspection_given", _("May introspect tokens from now on")
+        INTROSPECTION_TAKEN = "introspection_taken", _("May no longer introspect tokens")
 
     kind = "key"
 
@@ -78,6 +88,9 @@ class KeyEvent(Event):
     reason = models.CharField(_("reason"), max_length=200, blank=True)
     old_secret = models.CharField(_("old secret key"), max_length=10, choices=OldSecret, blank=True, db_default="")
     """Of a regeneration: what was chosen for the secret that it replaced."""
+    client_name = models.CharField(_("name"), max_length=150, blank=True, db_default="")
+    detail = models.TextField(_("detail"), blank=True, db_default="")
+    """Of an edit: what was changed."""
 
     class Meta:
         verbose_name = _("key event")

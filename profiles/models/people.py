@@ -63,6 +63,12 @@ class Company(Named):
         default=False,
         help_text=_("Its users must set up a second factor when they sign in. API access keys are not affected."),
     )
+    is_active = models.BooleanField(
+        _("active"),
+        default=True,
+        db_default=True,
+        help_text=_("Without it, neither its users nor their keys nor its API Clients get in."),
+    )
 
     class Meta:
         verbose_name = _("company")

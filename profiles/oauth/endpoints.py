@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial, wraps
 from typing import Any, TypeVar, get_type_hints
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.signals import app_authorized
 
@@ -201,7 +201,7 @@ def introspect_token(call: Call, form: Form) -> Introspection:
         active=True,
         scope=" ".join(scope),
         client_id=found.client_id,
-        username=found.owner.email,
+        username=UNSET if found.owner.email is None else found.owner.email,
         token_type=BEARER,
         exp=int(found.expires.timestamp()),
         iat=int(found.issued.timestamp()),

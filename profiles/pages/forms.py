@@ -8,7 +8,8 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from ..clients import lifecycle
+from ..clients import changes, lifecycle
+from ..clients.changes import ChangeRefused
 from ..http.requests import UserRequest
 from ..limits import attempts
 from ..models import ClientSecret, OAuthApplication, OldSecret
@@ -61,7 +62,7 @@ class PromptForm(forms.Form):
         """The form as it is when it is asked for; a choice that was made stays made."""
         return type(self)(self.request, initial={})
 
-    def refusal(self, key: OAuthApplication | None, old: ClientSecret | None) -> lifecycle.KeyChangeRefused | None:
+    def refusal(self, key: OAuthApplication | None, old: ClientSecret | None) -> ChangeRefused | None:
         """Why there is nothing to ask, if there is not."""
         return None if key else lifecycle.NoKey()
 
@@ -86,7 +87,7 @@ class CreateForm(PromptForm):
     action = "create"
     title = _("Confirm that it is you")
 
-    def refusal(self, key: OAuthApplication | None, old: ClientSecret | None) -> lifecycle.KeyChangeRefused | None:
+    def refusal(self, key: OAuthApplication | None, old: ClientSecret | None) -> ChangeRefused | None:
         return lifecycle.KeyExists() if key else None
 
 
@@ -116,8 +117,8 @@ class EndOldForm(PromptForm):
     action = "end_old"
     title = _("End the old secret key now?")
 
-    def refusal(self, key: OAuthApplication | None, old: ClientSecret | None) -> lifecycle.KeyChangeRefused | None:
-        return super().refusal(key, old) or (None if old else lifecycle.NoOldSecret())
+    def refusal(self, key: OAuthApplication | None, old: ClientSecret | None) -> ChangeRefused | None:
+        return super().refusal(key, old) or (None if old else changes.NoOldSecret())
 
 
 class DeleteForm(PromptForm):

@@ -16,7 +16,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 from django_htmx.http import reswap, retarget
 
-from ..clients import lifecycle, tokens
+from ..clients import changes, lifecycle, tokens
+from ..clients.changes import ChangeRefused
 from ..http.requests import UserRequest, origin_of
 from ..limits import attempts
 from ..templatetags.moments import absolute
@@ -44,7 +45,7 @@ def key_create(request: UserRequest) -> HttpResponse:
         return unconfirmed
     try:
         _key, secret = lifecycle.create(**_change(form))
-    except lifecycle.KeyChangeRefused as refusal:
+    except ChangeRefused as refusal:
         return section.refused(request, refusal)
     # Answered without a redirect, on purpose: this is the one response that has the secret.
     return section.answer(request, secret=secret, done="create")
@@ -58,7 +59,7 @@ def key_regenerate(request: UserRequest) -> HttpResponse:
         return unconfirmed
     try:
         _key, secret = lifecycle.regenerate(**_change(form), old_secret=form.cleaned_data["old_secret"])
-    except lifecycle.KeyChangeRefused as refusal:
+    except ChangeRefused as refusal:
         return section.refused(request, refusal)
     return section.answer(request, secret=secret, done="regenerate")
 
@@ -70,7 +71,7 @@ def key_end_old(request: UserRequest) -> HttpResponse:
         return unconfirmed
     try:
         lifecycle.end_old_secret(**_change(form))
-    except lifecycle.KeyChangeRefused as refusal:
+    except ChangeRefused as refusal:
         return section.refused(request, refusal)
     said = _("The old secret key was ended on %(moment)s. It and its access tokens are refused from now on.")
     return section.told(request, said % {"moment": absolute(timezone.now())})
@@ -83,7 +84,7 @@ def key_delete(request: UserRequest) -> HttpResponse:
         return unconfirmed
     try:
         lifecycle.delete(**_change(form))
-    except lifecycle.KeyChangeRefused as refusal:
+    except ChangeRefused as refusal:
         return section.refused(request, refusal)
     said = _("Your personal API access key was deleted on %(moment)s. Applications that used it have lost access.")
     return section.told(request, said % {"moment": absolute(timezone.now())})
@@ -113,7 +114,7 @@ def _unless_confirmed(request: UserRequest, form: PromptForm) -> HttpResponse | 
         return _ask(request, form.anew())
     if not form.is_valid():
         if form.has_error("version"):
-            return section.refused(request, lifecycle.KeyChanged())
+            return section.refused(request, changes.Changed())
         if form.has_error("password", "incorrect"):
             lifecycle.record_refused_password(owner=request.user, origin=origin_of(request))
         return _ask(request, form, status=429 if form.has_error("password", "limited") else 422)

@@ -17,7 +17,8 @@ from django.views.decorators.debug import sensitive_variables
 from django_htmx.http import reswap, retarget
 
 from .. import credentials, rights
-from ..clients import lifecycle
+from ..clients import changes, lifecycle
+from ..clients.changes import ChangeRefused
 from ..compiled import CompiledQuery, Given
 from ..http.requests import UserRequest
 from ..http.urls import absolute_url
@@ -86,7 +87,7 @@ def answer(
     secret: str = "",
     done: str = "",
     notices: list[tuple[str, str]] | None = None,
-    refusal: lifecycle.KeyChangeRefused | None = None,
+    refusal: ChangeRefused | None = None,
     status: int = 200,
 ) -> HttpResponse:
     """The page, or for htmx its last section, as things are now.
@@ -115,7 +116,7 @@ def _state(owner: User) -> dict[str, Any]:
     """What the section says of the owner's key, there or not."""
     key: OAuthApplication | None = getattr(owner, "key", None)
     events = _EVENTS.run(owner=owner.pk)
-    changed = next((event for event in events if event.action in lifecycle.CHANGES), None)
+    changed = next((event for event in events if event.action in changes.CHANGES), None)
     no_more = len(events) < EVENTS_SHOWN
     return {
         "owner": owner,
@@ -130,7 +131,7 @@ def _state(owner: User) -> dict[str, Any]:
     }
 
 
-def refused(request: UserRequest, refusal: lifecycle.KeyChangeRefused) -> HttpResponse:
+def refused(request: UserRequest, refusal: ChangeRefused) -> HttpResponse:
     """Nothing was changed: the section as it is now, with the reason."""
     return answer(request, refusal=refusal, status=409)
 
@@ -176,11 +177,11 @@ def _how_it_ended(key: OAuthApplication, secret: ClientSecret, ends: datetime) -
     return said % moments
 
 
-def _why_refused(refusal: lifecycle.KeyChangeRefused, key: OAuthApplication | None, changed: KeyEvent | None) -> str:
+def _why_refused(refusal: ChangeRefused, key: OAuthApplication | None, changed: KeyEvent | None) -> str:
     lost = _("The secret key can no longer be shown. If you have not stored it, regenerate it.")
     if isinstance(refusal, lifecycle.KeyExists):
         return _("You already have a personal API access key, and you can have one.") + " " + lost
-    if isinstance(refusal, lifecycle.NoOldSecret):
+    if isinstance(refusal, changes.NoOldSecret):
         return _("Nothing was done: there is no old secret key that still works.")
     if isinstance(refusal, lifecycle.NoKey) or not changed:
         return _("Nothing was done: you don’t have a personal API access key.") if not key else lost

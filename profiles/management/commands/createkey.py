@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from ...clients import lifecycle
+from ...clients import changes, lifecycle
 from ...models import OldSecret, User
 from .. import base
 from ..base import origin_of_command
@@ -55,7 +55,7 @@ class Command(base.Command):
             ) from None
         except lifecycle.NoKey:
             raise CommandError(f"{owner.email} has no key to regenerate. Without --regenerate one is made.") from None
-        except lifecycle.KeyChanged:
+        except changes.Changed:
             raise CommandError(f"{owner.email} was deleted at this moment; no key was made.") from None
         self.stdout.write(f"CLIENT_ID={key.client_id}")
         self.stdout.write(f"CLIENT_SECRET={secret}")

@@ -25,6 +25,9 @@ DOMAIN = "@demo.example"  # reserved by RFC 2606
 PROFILES = {
     "Administrator": sorted(rights.ALL_RIGHTS),
     "Operator": [
+        "accountNetwork.apiClients.create",
+        "accountNetwork.apiClients.edit",
+        "accountNetwork.apiClients.view",
         "accountNetwork.labels.createEdit",
         "accountNetwork.labels.view",
         "accountNetwork.profiles.view",
@@ -36,6 +39,7 @@ PROFILES = {
         "entities.systems.view",
     ],
     "Viewer": [
+        "accountNetwork.apiClients.view",
         "accountNetwork.labels.view",
         "entities.alerts.rule.view",
         "entities.applications.view",
