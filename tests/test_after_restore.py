@@ -23,10 +23,22 @@ def run(*arguments: str) -> str:
 
 def test_tokens_end_and_the_key_stays(user, key, token):
     out = run()
-    assert "access tokens of 1 keys" in out
+    assert "access tokens of 1 keys and 0 API Clients" in out
+    assert "disable them" not in out
     assert "revokekeys" in out
     assert tokens.find(token) is None
     assert tokens.find(make_token(key))
+
+
+def test_an_api_client_is_as_it_was_without_its_tokens(key, api_client):
+    token = make_token(api_client)
+    assert "access tokens of 1 keys and 1 API Clients, " in run("--dry-run")
+    assert tokens.find(token)
+    out = run()
+    assert "access tokens of 1 keys and 1 API Clients, " in out
+    assert "disable them in the admin site" in out
+    assert tokens.find(token) is None
+    assert tokens.find(make_token(api_client))
 
 
 def test_sessions_end(signed_in):

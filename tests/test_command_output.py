@@ -73,7 +73,7 @@ def test_a_command_that_fails_prints_nothing(site):
 def test_exportevents_prints_events_and_nothing_else(site):
     client_id = run(site, "createkey", "other@demo.example").stdout[10:42]
     done = run(site, "revokekeys", "--owner", "other@demo.example", "--reason", "x", "--dry-run")
-    assert done.stdout == f"{client_id}  other@demo.example  never used\n1 keys would be revoked.\n"
+    assert done.stdout == f"{client_id}  other@demo.example  never used\n1 key would be revoked.\n"
     run(site, "revokekeys", "--owner", "other@demo.example", "--reason", "x", "--yes")
     done = run(site, "exportevents")
     rows = list(csv.reader(done.stdout.splitlines()))

@@ -11,12 +11,13 @@ from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
 
+from profiles.clients import company as company_clients
 from profiles.clients import lifecycle, tokens
 from profiles.events import append_only
-from profiles.models import AccessToken, AccountEvent, KeyEvent, OAuthApplication, User
+from profiles.models import AccessToken, AccountEvent, ClientSecret, KeyEvent, OAuthApplication, User
 from profiles.origin import Origin
 
-from .conftest import PASSWORD, make_key, make_token, sign_in, works
+from .conftest import PASSWORD, KeyPair, make_client, make_key, make_token, sign_in, works
 from .server import ROOT, Server, postgres_url, running, sqlite_url
 from .visitor import Visitor
 
@@ -33,15 +34,22 @@ def counts() -> dict[str, int]:
     [(), NATURAL, NATURAL[:1], ("--all",), ("--all", *NATURAL)],
     ids=["plain", "natural", "natural foreign", "all", "all natural"],
 )
-def test_what_is_dumped_is_loaded_into_an_empty_database(client, user, other_user, admin_user, tmp_path, options):
+def test_what_is_dumped_is_loaded_into_an_empty_database(
+    client, user, other_user, admin_user, manager, client_profile, api_client, tmp_path, options
+):
     sign_in(client, user)
+    by_staff = Origin(admin_user, KeyEvent.Via.ADMIN)
+    company_clients.disable(client=api_client.key, origin=by_staff)
+    resource_server = make_client(manager, client_profile, "Resource server")
+    company_clients.let_introspect(client=resource_server.key, allowed=True, origin=by_staff)
+    clients_token = make_token(resource_server)
     origin = Origin(actor=user, via=KeyEvent.Via.PAGE)
     dead = [make_token(make_key(user)), make_token(make_key(other_user))]
     lifecycle.delete(owner=user, origin=origin)
     User.objects.get(pk=other_user.pk).delete()
     key = make_key(user)
     live = make_token(key)
-    assert AccessToken.objects.count() == 3
+    assert AccessToken.objects.count() == 4
     before, events = counts(), [list(model.objects.values("action", "owner_uid")) for model in (KeyEvent, AccountEvent)]
 
     # The permissions and names of tables that `migrate` makes have other numbers in another database.
@@ -56,7 +64,8 @@ def test_what_is_dumped_is_loaded_into_an_empty_database(client, user, other_use
 
     assert counts() == before
     assert [list(model.objects.values("action", "owner_uid")) for model in (KeyEvent, AccountEvent)] == events
-    assert AccessToken.objects.count() == 1
+    assert AccessToken.objects.count() == 2
+    assert_api_clients_are_as_they_were(api_client, resource_server, clients_token)
     found = tokens.find(live)
     assert found is not None
     assert (found.owner.email, found.client_id) == (user.email, key.client_id)
@@ -68,6 +77,20 @@ def test_what_is_dumped_is_loaded_into_an_empty_database(client, user, other_use
     lifecycle.regenerate(owner=owner, origin=Origin(actor=owner, via=KeyEvent.Via.PAGE))
     assert tokens.find(live) is None
     assert make_token(make_key(User.objects.get(email=admin_user.email)))
+
+
+def assert_api_clients_are_as_they_were(disabled: KeyPair, resource_server: KeyPair, token: str) -> None:
+    one, other = OAuthApplication.objects.filter(company__name="Fleet Ltd").order_by("name")
+    assert (one.client_id, one.disabled, one.may_introspect) == (disabled.client_id, True, False)
+    assert (other.client_id, other.disabled, other.may_introspect) == (resource_server.client_id, False, True)
+    assert {str(client.access_profile) for client in (one, other)} == {"Integration"}
+    assert {str(client.maker) for client in (one, other)} == {"manager@example.com"}
+    assert not ClientSecret.objects.known_outside().exists()
+    found = tokens.find(token)
+    assert found is not None
+    assert (found.owner.uid, found.owner.name) == (resource_server.client_id, "Resource server")
+    events = KeyEvent.objects.filter(client_id=resource_server.client_id).values_list("action", "client_name")
+    assert set(events) == {("created", "Resource server"), ("introspection_given", "Resource server")}
 
 
 @pytest.mark.django_db

@@ -16,7 +16,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from profiles.clients import lifecycle
+from profiles.clients import company, lifecycle
 from profiles.events import append_only
 from profiles.events import export as exporting
 from profiles.models import KeyEvent, OAuthApplication
@@ -59,6 +59,24 @@ def test_csv_has_every_event_oldest_first_in_utc(events, user):
     assert rows[1]["owner_company"] == "Fleet Ltd"
     assert rows[1]["address"] == "203.0.113.7"
     assert rows[1]["user_agent"] == "'=cmd|' /C calc'!A0"
+
+
+def test_events_of_an_api_client_name_it_and_its_company(manager, client_profile, api_client):
+    about = company.About("Hourly export", "", client_profile)
+    origin = Origin(manager, KeyEvent.Via.CLIENTS)
+    company.edit(company=manager.company, client_id=api_client.client_id, about=about, origin=origin)
+    created, edited = csv.DictReader(StringIO(export()))
+    assert created["client_id"] == api_client.client_id
+    assert (created["client_name"], created["detail"]) == ("Nightly export", "")
+    assert (created["owner_uid"], created["owner_email"]) == (manager.company.uid, "")
+    assert (created["owner_company"], created["actor_email"]) == ("Fleet Ltd", manager.email)
+    assert (edited["action"], edited["client_name"]) == ("edited", "Hourly export")
+    assert edited["detail"] == "name: Nightly export → Hourly export"
+
+
+def test_new_columns_come_after_those_that_programs_know():
+    known = "time,action,client_id,owner_uid,owner_email,owner_company,actor_uid,actor_email,via,address,user_agent"
+    assert ",".join(exporting.COLUMNS) == f"{known},reason,old_secret,client_name,detail"
 
 
 def test_json_lines_have_the_same_but_untouched(events):
@@ -197,7 +215,7 @@ def test_the_commands_of_the_runbook_read_that_file(events, other_user, tmp_path
     command = [part.replace("client-ids.txt", str(tmp_path / "client-ids.txt")) for part in shlex.split(revoke)]
     out = StringIO()
     call_command(*command, "--yes", stdout=out)
-    assert out.getvalue().startswith("1 of 1 keys revoked")
+    assert out.getvalue().startswith("1 revoked, of 1 key in")
     assert not OAuthApplication.objects.exists()
 
 
@@ -206,7 +224,7 @@ def test_a_list_that_a_spreadsheet_saved_is_read_too(key, tmp_path):
     listed.write_text(f"\ufeff{key.client_id}\r\n", encoding="utf-8")
     out = StringIO()
     call_command("revokekeys", "--listed", str(listed), "--reason", "x", "--dry-run", stdout=out)
-    assert out.getvalue().endswith("1 keys would be revoked.\n")
+    assert out.getvalue().endswith("1 key would be revoked.\n")
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from profiles import rights
 from profiles.clients import lifecycle, tokens
 from profiles.management.commands import revokekeys
-from profiles.models import ClientSecret, Company, KeyEvent, OAuthApplication, User
+from profiles.models import AccessProfile, ClientSecret, Company, KeyEvent, OAuthApplication, User
 from profiles.origin import Origin
 
-from .conftest import make_key, make_token, use
+from .conftest import KeyPair, make_client, make_key, make_token, use
 
 pytestmark = pytest.mark.django_db
 
@@ -41,18 +42,18 @@ def holders() -> set[str]:
 
 
 def test_of_a_company(user, key, stranger):
-    assert revoke("--company", "Fleet Ltd").startswith("1 of 1 keys revoked")
+    assert revoke("--company", "Fleet Ltd").startswith("1 revoked, of 1 key in")
     assert holders() == {stranger.email}
 
 
 def test_of_one_owner(user, other_user, key):
     make_key(other_user)
-    assert revoke("--owner", "USER@example.com").startswith("1 of 1 keys")
+    assert revoke("--owner", "USER@example.com").startswith("1 revoked, of 1 key in")
     assert holders() == {other_user.email}
 
 
 def test_all(key, stranger):
-    assert revoke("--all").startswith("2 of 2 keys")
+    assert revoke("--all").startswith("2 revoked, of 2 keys in")
     assert holders() == set()
 
 
@@ -71,10 +72,98 @@ def test_unused_for(made, used, revoked, user, key):
     assert (lifecycle.of(user) is None) == revoked
 
 
+# --- Both kinds -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def foreign_client(stranger, client_profile) -> KeyPair:
+    """An API Client of the other company."""
+    profile = AccessProfile.objects.create(name="Everything", rights=sorted(rights.ALL_RIGHTS))
+    maker = User.objects.create_user("max@example.net", name="Max", company=stranger.company, access_profile=profile)
+    return make_client(maker, client_profile, "Foreign")
+
+
+def left() -> set[str]:
+    """What is still there: the owners of keys, and the names of API Clients."""
+    return {client.name or client.owner.email for client in OAuthApplication.objects.all()}
+
+
+STRANGE = {"stranger@example.net", "Foreign"}
+
+
+@pytest.mark.parametrize(
+    ("which", "kept"),
+    [
+        (["--company", "Fleet Ltd"], STRANGE),
+        (["--company", "Fleet Ltd", "--kind", "personal"], {*STRANGE, "Nightly export"}),
+        (["--company", "Fleet Ltd", "--kind", "company"], {*STRANGE, "user@example.com"}),
+        (["--all"], set()),
+        (["--all", "--kind", "personal"], {"Nightly export", "Foreign"}),
+        (["--all", "--kind", "company"], {"user@example.com", "stranger@example.net"}),
+        (["--owner", "user@example.com"], {*STRANGE, "Nightly export"}),
+        (["--unused-for", "90"], STRANGE),
+        (["--unused-for", "90", "--kind", "personal"], {*STRANGE, "Nightly export"}),
+        (["--listed", "FILE"], STRANGE),
+        (["--listed", "FILE", "--kind", "company"], {*STRANGE, "user@example.com"}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_each_choice_by_kind(which, kept, key, api_client, stranger, foreign_client, tmp_path):
+    client_ids = [key.client_id, api_client.client_id]
+    ClientSecret.objects.filter(client_id__in=client_ids).update(created=timezone.now() - timedelta(days=100))
+    (tmp_path / "ids").write_text("\n".join(client_ids))
+    revoke(*(str(tmp_path / "ids") if word == "FILE" else word for word in which))
+    assert left() == kept
+
+
+def test_an_api_client_is_revoked_as_by_staff(manager, api_client):
+    token = make_token(api_client)
+    assert revoke("--all").startswith("1 revoked, of 1 API Client in")
+    event = KeyEvent.objects.latest("pk")
+    assert (event.action, event.via, event.actor) == ("revoked", "command", None)
+    assert (event.client_id, event.client_name) == (api_client.client_id, "Nightly export")
+    assert (event.owner, event.owner_uid, event.reason) == (None, manager.company.uid, REASON[1])
+    assert tokens.find(token) is None
+    assert not OAuthApplication.objects.exists()
+
+
+def test_both_kinds_are_listed_and_counted(key, api_client, monkeypatch):
+    out = revoke("--all", "--dry-run")
+    assert f"{api_client.client_id}  Nightly export · Fleet Ltd  never used\n" in out
+    assert out.endswith("1 key and 1 API Client would be revoked.\n")
+    asked: list[str] = []
+
+    def agree(question: str) -> str:
+        asked.append(question)
+        return "y"
+
+    monkeypatch.setattr("builtins.input", agree)
+    assert revoke("--all", yes=False).startswith("2 revoked, of 1 key and 1 API Client in")
+    assert asked[0].startswith("Revoke 1 key and 1 API Client?")
+
+
+def test_an_api_client_made_while_it_runs_stays(manager, client_profile, api_client, monkeypatch):
+    def confirm_slowly(_: str) -> str:
+        make_client(manager, client_profile, "Newer")
+        return "y"
+
+    monkeypatch.setattr("builtins.input", confirm_slowly)
+    revoke("--all", yes=False)
+    assert left() == {"Newer"}
+
+
+def test_an_owner_has_no_api_client(manager, api_client):
+    with pytest.raises(CommandError, match="the API Clients are the company's"):
+        revoke("--owner", manager.email, "--kind", "company")
+
+
+# ----------------------------------------------------------------------------------------------------------
+
+
 def test_listed(user, key, stranger, tmp_path):
     file = tmp_path / "ids"
     file.write_text(f"{key.client_id}\n{'0' * 32}\n\n{key.client_id}\n")
-    assert revoke("--listed", str(file)).startswith("1 of 1 keys")
+    assert revoke("--listed", str(file)).startswith("1 revoked, of 1 key in")
     assert holders() == {stranger.email}
 
 
@@ -82,7 +171,7 @@ def test_a_list_longer_than_one_part(key, stranger, tmp_path, monkeypatch):
     monkeypatch.setattr(revokekeys, "KEYS_AT_A_TIME", 1)
     file = tmp_path / "ids"
     file.write_text("\n".join(OAuthApplication.objects.values_list("client_id", flat=True)))
-    assert revoke("--listed", str(file)).startswith("2 of 2 keys")
+    assert revoke("--listed", str(file)).startswith("2 revoked, of 2 keys in")
 
 
 def test_what_is_no_client_id_is_refused_before_anything_is_done(user, key, tmp_path):
@@ -111,7 +200,7 @@ def test_a_dry_run_lists_and_revokes_nothing(user, key):
     out = revoke("--all", "--dry-run")
     assert key.client_id in out
     assert user.email in out
-    assert "1 keys would be revoked" in out
+    assert "1 key would be revoked" in out
     assert lifecycle.of(user)
 
 
@@ -143,7 +232,7 @@ def test_a_key_made_while_it_runs_stays(user, key, monkeypatch):
         return "y"
 
     monkeypatch.setattr("builtins.input", confirm_slowly)
-    assert revoke("--all", yes=False).startswith("0 of 1 keys")
+    assert revoke("--all", yes=False).startswith("0 revoked, of 1 key in")
     assert lifecycle.of(user)
 
 
@@ -158,7 +247,7 @@ def test_a_key_that_is_used_after_it_was_read_stays(user, key, monkeypatch):
             yield found
 
     monkeypatch.setattr(revokekeys, "_in_parts", read_then_used)
-    assert revoke("--unused-for", "90").startswith("0 of 1 keys")
+    assert revoke("--unused-for", "90").startswith("0 revoked, of 1 key in")
     assert lifecycle.of(user)
 
 
@@ -171,7 +260,7 @@ def test_stopped_by_hand_what_is_done_is_done(user, stranger, key, monkeypatch):
         real(**arguments)
 
     monkeypatch.setattr(lifecycle, "revoke", revoke_one_then_stop)
-    with pytest.raises(CommandError, match=r"Stopped: 1 of 2 keys revoked .* Run it again"):
+    with pytest.raises(CommandError, match=r"Stopped: 1 revoked, of 2 keys in .* Run it again"):
         revoke("--all")
     assert holders() == {user.email}
 

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC
 from typing import Any, TypeVar
 
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 
-from ..models import AccountEvent, KeyEvent
+from ..models import AccountEvent, Company, KeyEvent
 
 WHO_AND_WHERE = (
     "owner_uid",
@@ -27,7 +27,8 @@ WHO_AND_WHERE = (
     "address",
     "user_agent",
 )
-COLUMNS = ("time", "action", "client_id", *WHO_AND_WHERE, "reason", "old_secret")
+# Of an API Client the owner is its company. What is new is added at the end: programs may go by the order.
+COLUMNS = ("time", "action", "client_id", *WHO_AND_WHERE, "reason", "old_secret", "client_name", "detail")
 ACCOUNT_COLUMNS = ("time", "action", *WHO_AND_WHERE, "detail")
 
 AnyEvent = TypeVar("AnyEvent", KeyEvent, AccountEvent)
@@ -49,10 +50,18 @@ def columns(model: type[KeyEvent | AccountEvent]) -> tuple[str, ...]:
     return COLUMNS if model is KeyEvent else ACCOUNT_COLUMNS
 
 
+def with_company(events: QuerySet[AnyEvent]) -> QuerySet[AnyEvent]:
+    """Key events, each with the name that the company has now whose API Client it is about: `company_name`."""
+    companies = Company.objects.filter(uid=OuterRef("owner_uid"))
+    return events.annotate(company_name=Subquery(companies.values("name")[:1]))
+
+
 def in_parts(events: QuerySet[AnyEvent], *, newest_first: bool = False) -> Iterator[list[AnyEvent]]:
     """The events, by the order in which they were written."""
     order, beyond = ("-pk", "pk__lt") if newest_first else ("pk", "pk__gt")
     events = events.select_related("owner__company", "actor").order_by(order)
+    if issubclass(events.model, KeyEvent):
+        events = with_company(events)
     part = list(events[:ROWS_AT_A_TIME])
     while part:
         yield part
@@ -94,11 +103,17 @@ def _cells(event: KeyEvent | AccountEvent) -> tuple[str, ...]:
         *((event.client_id,) if isinstance(event, KeyEvent) else ()),
         event.owner_uid,
         owner.email if owner else "",
-        owner.company.name if owner and owner.company else "",
+        _company_of(event),
         event.actor_uid,
         actor.email if actor else "",
         event.via,
         event.address or "",
         event.user_agent,
-        *((event.reason, event.old_secret) if isinstance(event, KeyEvent) else (event.detail,)),
+        *((event.reason, event.old_secret, event.client_name) if isinstance(event, KeyEvent) else ()),
+        event.detail,
     )
+
+
+def _company_of(event: Any) -> str:
+    company = event.owner.company if event.owner else None
+    return company.name if company else getattr(event, "company_name", None) or ""

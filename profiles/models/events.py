@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db import models
 from django.utils import timezone
@@ -10,6 +10,9 @@ from django.utils.translation import gettext_lazy as _
 
 from .clients import OldSecret
 from .people import User
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
 
 
 class EventQuerySet(models.QuerySet[Any]):
@@ -100,7 +103,22 @@ class KeyEvent(Event):
         indexes = (models.Index(fields=("owner", "id"), name="key_event_of_owner"),)
 
     def __str__(self) -> str:
-        return f"{self.get_action_display()} · {self.client_id or self.owner_uid}"
+        return f"{self.what} · {self.client_id or self.owner_uid}"
+
+    @property
+    def what(self) -> str:
+        """What happened, in words."""
+        words = OF_API_CLIENTS.get(self.action) if self.client_name else None
+        return str(words or self.get_action_display())
+
+
+# The actions of both kinds, in the words for an API Client.
+OF_API_CLIENTS: dict[str, _StrPromise] = {
+    KeyEvent.Action.CREATED: _("API Client created"),
+    KeyEvent.Action.DELETED: _("API Client deleted"),
+    KeyEvent.Action.REVOKED: _("API Client revoked by an administrator"),
+    KeyEvent.Action.PASSWORD_REFUSED: _("Wrong password for a change of the API Client"),
+}
 
 
 class AccountEvent(Event):

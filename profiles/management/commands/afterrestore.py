@@ -19,31 +19,35 @@ EVENTS_AHEAD = 1_000_000
 class Command(base.Command):
     help = (
         "Makes a database safe to serve that was just restored from a backup: ends every access token, session and "
-        "open form in it, some of which had ended since. Run it before the site starts. Keys that were deleted, "
-        "revoked or regenerated since the backup, or whose old secret key was ended, work again as they did then; only "
-        "you can know which: see "
-        '"Restore" in docs/operations.md.'
+        "open form in it, some of which had ended since. Run it before the site starts. Keys and API Clients that were "
+        "deleted, revoked or regenerated since the backup, or whose old secret key was ended, work again as they did "
+        "then, and so do API Clients that were disabled and users and companies that were switched off; only you can "
+        'know which: see "Restore" in docs/operations.md.'
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="only count")
 
     def handle(self, *, dry_run: bool, **options: Any) -> None:
-        keys, sessions = OAuthApplication.objects.count(), Session.objects.count()
+        clients, sessions = OAuthApplication.objects.count(), Session.objects.count()
+        companys = OAuthApplication.objects.filter(company__isnull=False).count()
+        which = f"{clients - companys:,} keys and {companys:,} API Clients"
         if dry_run:
-            self.stdout.write(f"The access tokens of {keys:,} keys, and {sessions:,} sessions, would be ended.")
+            self.stdout.write(f"The access tokens of {which}, and {sessions:,} sessions, would be ended.")
             return
         with transaction.atomic():
             _end_tokens()
             _skip_numbers_of_events()
             Session.objects.all().delete()
-        self.stdout.write(f"The access tokens of {keys:,} keys, and {sessions:,} sessions, were ended.")
-        if keys:
+        self.stdout.write(f"The access tokens of {which}, and {sessions:,} sessions, were ended.")
+        if clients:
             self.stdout.write(
-                f"The {keys:,} keys are as they were at the backup. Now revoke those that were deleted, revoked or "
+                f"The {which} are as they were at the backup. Now revoke those that were deleted, revoked or "
                 "regenerated since, or whose old secret key was ended: manage.py revokekeys --listed FILE, or --all if "
                 "that cannot be known."
             )
+        if companys:
+            self.stdout.write("API Clients that were disabled since are enabled again: disable them in the admin site.")
 
 
 def _end_tokens() -> None:

@@ -1,4 +1,4 @@
-"""manage.py revokekeys: revoke many keys at once, each as staff would."""
+"""manage.py revokekeys: revoke many keys and API Clients at once, each as staff would."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from django.db import DatabaseError, transaction
 from django.db.models import Max, Q
 from django.utils import timezone, translation
 
-from ... import credentials
-from ...clients import lifecycle
+from ... import credentials, reach
+from ...clients import changes, company, lifecycle
 from ...mail import notices
 from ...models import Company, OAuthApplication, User
 from ...text.free_text import REFUSAL
@@ -26,68 +26,76 @@ from ..base import Progress, origin_of_command
 
 KEYS_AT_A_TIME = 500
 REASON_LENGTH = 200  # the column's
+KINDS = {"personal": ("key", "keys"), "company": ("API Client", "API Clients")}
 
 
 class Command(base.Command):
     help = (
-        "Revokes keys: they, and every access token obtained with them, are refused from then on, and their owners are "
-        "mailed the reason. One transaction a key, so it can be stopped and run again at any time. Keys that are made "
-        "while it runs stay."
+        "Revokes personal keys and the API Clients of companies: they, and every access token obtained with them, are "
+        "refused from then on, and their owners, or those who look after the API Clients, are mailed the reason. Both "
+        "kinds, unless --kind names one. One transaction each, so it can be stopped and run again at any time. What is "
+        "made while it runs stays."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         which = parser.add_mutually_exclusive_group(required=True)
-        which.add_argument("--company", metavar="NAME", help="the keys of this company's users")
-        which.add_argument("--owner", metavar="EMAIL", help="the key of this user")
+        which.add_argument("--company", metavar="NAME", help="the keys of this company's users, and its API Clients")
+        which.add_argument("--owner", metavar="EMAIL", help="the personal key of this user")
         which.add_argument(
             "--unused-for",
             type=_days,
             metavar="DAYS",
-            help="the keys that have not been used for so long; one never used counts from when its secret was made",
+            help="what has not been used for so long; what was never used counts from when its secret was made",
         )
         which.add_argument(
-            "--listed", type=Path, metavar="FILE", help="the keys with these Client IDs, one a line; - reads them here"
+            "--listed", type=Path, metavar="FILE", help="what has these Client IDs, one a line; - reads them here"
         )
-        which.add_argument("--all", action="store_true", help="every key")
+        which.add_argument("--all", action="store_true", help="every key and every API Client")
         parser.add_argument(
-            "--reason", type=_reason, required=True, metavar="TEXT", help="why: the owner and the key events say it"
+            "--kind", choices=KINDS, help="only personal keys, or only the API Clients of companies (both)"
         )
-        parser.add_argument("--dry-run", action="store_true", help="only list the keys that would be revoked")
+        parser.add_argument(
+            "--reason", type=_reason, required=True, metavar="TEXT", help="why: the mails and the key events say it"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="only list what would be revoked")
         parser.add_argument("--yes", action="store_true", help="do not ask")
 
-    def handle(self, *, reason: str, dry_run: bool, yes: bool, **which: Any) -> None:
-        selections = list(_selections(which))
-        # Only keys that exist now: a new key that an owner makes after the mail about the old one is kept.
+    def handle(self, *, reason: str, dry_run: bool, yes: bool, kind: str | None, **which: Any) -> None:
+        if which["owner"] and kind == "company":
+            raise CommandError("--owner names a user, who has a personal key; the API Clients are the company's.")
+        # Only what exists now: a new key that an owner makes after the mail about the old one is kept.
         last = OAuthApplication.objects.aggregate(last=Max("pk"))["last"] or 0
-        number = sum(_keys(selection, last).count() for selection in selections)
+        selections = [_clients(selection, kind, last) for selection in _selections(which)]
+        found = _said(selections)
         if dry_run:
-            self._list(selections, last)
-            self.stdout.write(f"{number:,} keys would be revoked.")
+            self._list(selections)
+            self.stdout.write(f"{found or 'Nothing'} would be revoked.")
             return
-        if not number:
-            self.stdout.write("There is no such key; nothing was revoked.")
+        if not found:
+            self.stdout.write("There is no such key or API Client; nothing was revoked.")
             return
         if not yes:
-            self._confirm(number)
-        progress = Progress(self, f"of {number:,} keys revoked")
+            self._confirm(found)
+        progress = Progress(self, f"revoked, of {found}")
         try:
-            for selection in selections:
-                self._revoke(_keys(selection, last), reason, progress)
+            for selected in selections:
+                self._revoke(selected, reason, progress)
         except (KeyboardInterrupt, DatabaseError) as error:
             why = "Stopped" if isinstance(error, KeyboardInterrupt) else f"The database failed ({error})"
             raise CommandError(f"{why}: {progress}. Run it again for the rest.") from None
         self.stdout.write(f"{progress}.")
         self._wait_for_mails()
 
-    def _list(self, selections: list[Q], last: int) -> None:
-        for selection in selections:
-            for key in _in_parts(_keys(selection, last)):
-                used = f"last used {key.last_used:%Y-%m-%d %H:%M} UTC" if key.last_used else "never used"
-                self.stdout.write(f"{key.client_id}  {printable(key.owner.email)}  {used}")
+    def _list(self, selections: list[Any]) -> None:
+        for selected in selections:
+            for client in _in_parts(selected):
+                whose = f"{client.name} · {client.company}" if client.is_companys else client.owner.email
+                used = f"last used {client.last_used:%Y-%m-%d %H:%M} UTC" if client.last_used else "never used"
+                self.stdout.write(f"{client.client_id}  {printable(whose)}  {used}")
 
-    def _confirm(self, number: int) -> None:
+    def _confirm(self, found: str) -> None:
         try:
-            answer = input(f"Revoke {number:,} keys? Their owners are mailed, and it cannot be undone. [y/N] ")
+            answer = input(f"Revoke {found}? Whom it concerns is mailed, and it cannot be undone. [y/N] ")
         except EOFError:
             raise CommandError("Nothing was revoked: without a terminal, --yes has to be given.") from None
         if answer.strip().lower() not in ("y", "yes"):
@@ -95,14 +103,17 @@ class Command(base.Command):
 
     def _revoke(self, selected: Any, reason: str, progress: Progress) -> None:
         origin = origin_of_command("revokekeys")
-        for key in _in_parts(selected):
+        for client in _in_parts(selected):
             with transaction.atomic():
-                # Lock the owner's row first, as every change does. Then select exactly this key again, as it may have
+                # Lock the owner's row first, as every change does. Then select exactly this one again, as it may have
                 # been used, or replaced by another one, since it was read.
-                owner = User.objects.select_for_update(no_key=True).filter(pk=key.owner.pk).first()
-                if owner is None or not selected.filter(pk=key.pk).exists():
+                owner = changes.owner_of(client)
+                if not changes.lock(owner) or not selected.filter(pk=client.pk).exists():
                     continue
-                lifecycle.revoke(owner=owner, origin=origin, reason=reason)
+                if isinstance(owner, User):
+                    lifecycle.revoke(owner=owner, origin=origin, reason=reason)
+                else:
+                    company.revoke(client=client, origin=origin, reason=reason)
             progress.add(1)
 
     def _wait_for_mails(self) -> None:
@@ -111,17 +122,17 @@ class Command(base.Command):
         while number := notices.waiting():
             if time.monotonic() - said > 10:
                 said = time.monotonic()
-                self.stderr.write(f"{number:,} mails to owners are still to be sent ...", lambda text: text)
+                self.stderr.write(f"{number:,} mails are still to be sent ...", lambda text: text)
             time.sleep(0.1)
 
 
 def _selections(which: dict[str, Any]) -> Iterator[Q]:
-    """What the options ask for, as conditions on keys; more than one only for a long list."""
+    """What the options ask for, as conditions on clients; more than one only for a long list."""
     if name := which["company"]:
-        company = Company.objects.filter(name=name).first()
-        if company is None:
+        found = Company.objects.filter(name=name).first()
+        if found is None:
             raise CommandError(f"There is no company named {name}.")
-        yield Q(user__company=company)
+        yield Q(pk__in=reach.clients_of(found.pk))
     elif email := which["owner"]:
         owner = User.objects.filter(email=email).first()
         if owner is None:
@@ -154,16 +165,28 @@ def _client_ids(file: Path) -> list[str]:
     return sorted(set(lines))
 
 
-def _keys(selection: Q, last: int) -> Any:
-    return OAuthApplication.objects.filter(selection, pk__lte=last, user__isnull=False)
+def _clients(selection: Q, kind: str | None, last: int) -> Any:
+    found = OAuthApplication.objects.filter(selection, pk__lte=last)
+    return found.filter(company__isnull=kind == "personal") if kind else found
+
+
+def _said(selections: list[Any]) -> str:
+    """How many of each kind there are; "" if none."""
+    parts = []
+    for kind, (one, many) in KINDS.items():
+        number = sum(selected.filter(company__isnull=kind == "personal").count() for selected in selections)
+        if number:
+            parts.append(f"{number:,} {one if number == 1 else many}")
+    return " and ".join(parts)
 
 
 def _in_parts(selected: Any) -> Iterator[OAuthApplication]:
-    """The keys with their owners, read a part at a time: others are revoked meanwhile, and there may be very many."""
-    part = list(selected.select_related("user").order_by("pk")[:KEYS_AT_A_TIME])
+    """The clients with whom they belong to, read a part at a time: there may be very many, and others are revoked."""
+    selected = selected.select_related("user", "company").order_by("pk")
+    part = list(selected[:KEYS_AT_A_TIME])
     while part:
         yield from part
-        part = list(selected.select_related("user").filter(pk__gt=part[-1].pk).order_by("pk")[:KEYS_AT_A_TIME])
+        part = list(selected.filter(pk__gt=part[-1].pk)[:KEYS_AT_A_TIME])
 
 
 def _days(text: str) -> int:
