@@ -5,8 +5,8 @@ if they have the right for it; what they may do with these clients says `may_do`
 
 In the admin site, Django's permissions say which pages open to somebody. This says for whom, and how much:
 
-1. Who belongs to a company reaches its users and what is theirs: keys, tokens, events. Who belongs to none looks after
-   the whole site and reaches all.
+1. Who belongs to a company reaches its users, its API Clients, and what is theirs: keys, tokens, events. Who belongs to
+   none looks after the whole site and reaches all.
 2. Nobody gives a right that they do not hold by their own access profile, in whatever way: not by an access profile
    given to a user, not by a right put into a profile, and not by opening an account that holds it (an invitation or its
    address, a reactivation, second factors removed).

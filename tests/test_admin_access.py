@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import NoReverseMatch, reverse
 
 from profiles.account import activity
+from profiles.admin.deeds import DEEDS
 from profiles.clients import lifecycle
 from profiles.models import (
     AccessProfile,
@@ -170,10 +171,24 @@ def every_address(rows) -> list[str]:
         addresses += [url(model, "changelist") + query for query in ("?q=user@example.com", "?all=", "?o=1", "?p=2")]
     return [
         *addresses,
-        url(OAuthApplication, "revoke") + f"?key={rows[OAuthApplication].pk}",
+        *(url(OAuthApplication, deed.name) + f"?key={rows[OAuthApplication].pk}" for deed in DEEDS),
         url(KeyEvent, "export"),
         f"/admin/autocomplete/?app_label=profiles&model_name=user&field_name=company&term={rows[Company].name}",
     ]
+
+
+def test_no_page_shows_a_credential_of_an_api_client(superuser, rows, user, manager, api_client):  # security 3, 64
+    token = make_token(api_client)
+    rows[OAuthApplication], rows[AccessToken] = api_client.key, AccessToken.objects.get(application=api_client.key)
+    rows[KeyEvent], rows[User] = KeyEvent.objects.get(client_id=api_client.client_id), manager
+    secret = ClientSecret.objects.get(application=api_client.key)
+    forbidden = [api_client.secret, token, secret.digest, secret.hint + "<", ">" + secret.hint]
+    forbidden.append(rows[AccessToken].token_checksum)
+    for address in every_address(rows):
+        response = superuser.get(address, follow=True)
+        assert response.status_code in (200, 403), address
+        content = response.getvalue().decode()
+        assert [text for text in forbidden if text in content] == [], address
 
 
 def test_no_page_shows_a_credential_or_a_part_of_one(superuser, admin_user, rows, user, key, token):  # security 3, 64

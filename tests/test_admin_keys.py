@@ -161,7 +161,7 @@ def test_revoking_asks_first_and_tells_what_will_happen(superuser, user, key, to
 
 def test_revoking_ends_the_key_and_records_why(superuser, admin_user, user, key, token):  # security 59, 64
     page = revoke(superuser, key.key.pk)
-    assert "1 key was revoked." in page
+    assert "1 client was revoked." in page
     assert lifecycle.of(user) is None
     assert tokens.find(token) is None
     event = KeyEvent.objects.latest("pk")
@@ -179,9 +179,9 @@ def test_several_are_revoked_by_the_action(superuser, key, other_user, admin_use
     other, third = make_key(other_user), make_key(admin_user)
     data = {"action": "revoke_selected", "_selected_action": [key.key.pk, other.key.pk]}
     page = superuser.post(KEYS, data).content.decode()
-    assert "The 2 keys are deleted" in page
+    assert "The 2 clients are deleted" in page
     assert OAuthApplication.objects.count() == 3
-    assert "2 keys were revoked." in revoke(superuser, key.key.pk, other.key.pk)
+    assert "2 clients were revoked." in revoke(superuser, key.key.pk, other.key.pk)
     assert OAuthApplication.objects.get() == third.key
 
 
@@ -198,9 +198,9 @@ def test_a_key_that_is_gone_is_told(superuser, user, key, other_user):
     gone = make_key(other_user)
     lifecycle.delete(owner=other_user, origin=origin(other_user))
     page = revoke(superuser, key.key.pk, gone.key.pk)
-    assert "1 key was revoked." in page
-    assert "1 of the chosen keys was gone already." in page
-    assert "1 of the chosen keys was gone already." in revoke(superuser, gone.key.pk)
+    assert "1 client was revoked." in page
+    assert "1 of the chosen clients was gone already." in page
+    assert "1 of the chosen clients was gone already." in revoke(superuser, gone.key.pk)
 
 
 def test_the_key_that_an_owner_made_instead_is_not_revoked(superuser, user, key):
@@ -211,14 +211,14 @@ def test_the_key_that_an_owner_made_instead_is_not_revoked(superuser, user, key)
 
 
 def test_a_key_replaced_during_the_deed_is_not_revoked(superuser, user, key, monkeypatch):
-    original = KeyAdmin._revoke
+    original = KeyAdmin._do
 
-    def overtaken(self, request, found, reason):
+    def overtaken(self, request, deed, found, reason):
         lifecycle.delete(owner=user, origin=origin(user))
         make_key(user)
-        return original(self, request, found, reason)
+        return original(self, request, deed, found, reason)
 
-    monkeypatch.setattr(KeyAdmin, "_revoke", overtaken)
+    monkeypatch.setattr(KeyAdmin, "_do", overtaken)
     assert "was gone already" in revoke(superuser, key.key.pk)
     assert lifecycle.of(user)
 
@@ -244,7 +244,9 @@ def test_revoking_needs_its_permission(staff, key):
     assert OAuthApplication.objects.exists()
     # And to revoke what one may not see is no way to see it.
     assert permit(staff, "revoke_oauthapplication").get(REVOKE, {"key": key.key.pk}).status_code == 403
-    assert "1 key was revoked." in revoke(permit(staff, "view_oauthapplication", "revoke_oauthapplication"), key.key.pk)
+    assert "1 client was revoked." in revoke(
+        permit(staff, "view_oauthapplication", "revoke_oauthapplication"), key.key.pk
+    )
 
 
 def test_revoking_needs_the_csrf_token(admin_user, key):

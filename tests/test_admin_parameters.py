@@ -13,6 +13,7 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 
+from profiles.admin.deeds import DEEDS
 from profiles.models import AccessProfile, Company, KeyEvent, OAuthApplication, User
 
 from .admin_site import browser_of
@@ -142,7 +143,7 @@ def test_what_an_action_is_sent_with(superuser, rows, model):
 FORMS: list[tuple[Any, list[str]]] = [
     (User, ["email", "name", "company", "access_profile", "job_title", "phone_number", "country", "is_active"]),
     (User, ["is_staff", "groups", "user_permissions"]),
-    (Company, ["name", "require_mfa"]),
+    (Company, ["name", "require_mfa", "is_active"]),
     (AccessProfile, ["name", "rights"]),
     (Group, ["name", "permissions"]),
 ]
@@ -175,12 +176,16 @@ def test_every_field_of_a_form(superuser, rows, user, model, fields):
                 assert response.status_code < 500, (address, name, value[:20])
 
 
+@pytest.mark.parametrize("deed", [deed.name for deed in DEEDS])
 @pytest.mark.parametrize("name", ["key", "reason"])
-def test_the_confirmation_of_a_revocation(superuser, rows, key, name):
+def test_the_confirmation_of_a_deed(superuser, rows, key, api_client, deed, name):
+    address = url(OAuthApplication, deed)
     for value in PLAIN:
-        data = body({"key": key.key.pk, "reason": "", name: value})
-        address = url(OAuthApplication, "revoke")
-        assert superuser.post(address, data, content_type=FORM).status_code < 500
+        for client in (key, api_client):
+            data = body({"key": client.key.pk, "reason": "", name: value})
+            assert superuser.post(address, data, content_type=FORM).status_code < 500
+    for value in STRANGE:
+        assert superuser.get(f"{address}?key={value}").status_code < 500
 
 
 def test_the_export(superuser, rows):

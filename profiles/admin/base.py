@@ -30,7 +30,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from .. import credentials, reach
 from ..http.access import Access, declares
-from ..models import User
+from ..models import OAuthApplication, User
 from ..text import spelling
 from ..text.free_text import FreeTextForm
 
@@ -119,8 +119,14 @@ class ListAdmin(admin.ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """The rows within reach. Every page and every action takes its rows from here."""
-        rows = super().get_queryset(request)
-        return reach.within(rows, actor_of(request), self.company_path) if self.company_path else rows
+        return self.within_reach(super().get_queryset(request), actor_of(request))
+
+    def within_reach(self, rows: QuerySet[Any], actor: User) -> QuerySet[Any]:
+        return rows if reach.is_site_wide(actor) else rows.filter(self.of_company(actor.company_id))
+
+    def of_company(self, company: int | None) -> Q:
+        """Those of the rows that belong to this company, by its primary key."""
+        return Q(**{self.company_path: company}) if self.company_path else Q()
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         if credentials.holds_credential(request.GET.get("q", "")):
@@ -205,7 +211,7 @@ class ReadOnly(admin.ModelAdmin):
         return False
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[Any, ...]:
-        return tuple(self.fields or ())
+        return tuple(self.get_fields(request, obj))
 
 
 class ClashesAreErrors(admin.ModelAdmin):
@@ -271,6 +277,11 @@ def moment(value: datetime | None) -> str:
     return date_format(timezone.localtime(value, UTC), "Y-m-d H:i:s") if value else ""
 
 
+def at_most(number: int, limit: int) -> str:
+    """A number that was counted up to a limit."""
+    return f"{limit}+" if number >= limit else str(number)
+
+
 def two_lines(first: object, second: object) -> SafeString:
     """A cell with a second line in small print."""
     return format_html('{}<span class="below">{}</span>', first, second) if second else format_html("{}", first)
@@ -317,9 +328,18 @@ def users_found_by(word: str) -> QuerySet[User]:
     )
 
 
-def pks(rows: QuerySet[Any]) -> Any:
+def api_clients_found_by(word: str) -> QuerySet[OAuthApplication]:
+    """API Clients by a part of their name, or by their company: a part of its name, or its uid."""
+    folded = spelling.folded(word)
+    return OAuthApplication.objects.filter(
+        Q(name_folded__contains=folded) | Q(company__name_folded__contains=folded) | Q(company__uid=word.lower()),
+        company__isnull=False,
+    )
+
+
+def pks(rows: QuerySet[Any], field: str = "pk") -> Any:
     """For an `__in`: the primary keys as values if they are few, because then any index can be used."""
-    found = rows.order_by().values_list("pk", flat=True)
+    found = rows.order_by().values_list(field, flat=True)
     few = list(found[: FEW + 1])
     return few if len(few) <= FEW else found
 
@@ -372,11 +392,20 @@ class YesNoFilter(ChoiceFilter):
         raise NotImplementedError
 
 
-class CompanyFilter(FieldFilter):
+class CompanyFilter(ChoiceFilter):
     """By company: the first of them by name, and the one that is chosen already (by a link on its own page)."""
 
     title = gettext_lazy("company")
     parameter_name = "company"
+
+    def __init__(
+        self, request: HttpRequest, params: dict[str, Any], model: type[Model], model_admin: admin.ModelAdmin
+    ) -> None:
+        self._list = cast("ListAdmin", model_admin)
+        super().__init__(request, params, model, model_admin)
+
+    def chosen(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return queryset.filter(self._list.of_company(int(value)))
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
         if not request.user.has_perm("profiles.view_company"):

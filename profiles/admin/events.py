@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -15,15 +15,18 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
+from .. import reach
 from ..account import activity
 from ..events import export
-from ..models import AccountEvent, Event, KeyEvent
+from ..models import AccountEvent, Company, Event, KeyEvent
+from ..text import spelling
 from .base import (
     CompanyFilter,
     FieldFilter,
     ListAdmin,
     PeriodFilter,
     ReadOnly,
+    api_clients_found_by,
     as_address,
     as_id,
     moment,
@@ -50,10 +53,6 @@ class ViaFilter(FieldFilter):
         return KeyEvent.Via.choices
 
 
-class EventsOfCompany(CompanyFilter):
-    path = "owner__company"
-
-
 class TimeFilter(PeriodFilter):
     title = _("time")
     path = "time"
@@ -62,8 +61,8 @@ class TimeFilter(PeriodFilter):
 class EventAdmin(ReadOnly, ListAdmin):
     """What both kinds of events have in common.
 
-    Staff of one company see the events of its present users. An event names its actor even if that is somebody of
-    another company: events exist to tell this.
+    Staff of one company see the events of its present users and of its API Clients. An event names its actor even if
+    that is somebody of another company: events exist to tell this.
     """
 
     company_path = "owner__company"
@@ -132,7 +131,7 @@ class AccountActionFilter(ActionFilter):
 @admin.register(AccountEvent)
 class AccountEventAdmin(EventAdmin):
     list_display = ("exact_time", "what_was_done", "owner_email", "origin")
-    list_filter = (AccountActionFilter, ViaFilter, TimeFilter, EventsOfCompany)
+    list_filter = (AccountActionFilter, ViaFilter, TimeFilter, CompanyFilter)
     search_help_text = _("E-mail address, uid or name of the owner or who did it; address.")
     fields = (
         "exact_time",
@@ -154,15 +153,18 @@ class AccountEventAdmin(EventAdmin):
 
 @admin.register(KeyEvent)
 class KeyEventAdmin(EventAdmin):
-    list_display = ("exact_time", "what_was_done", "client_id", "owner_email", "origin")
-    list_filter = (ActionFilter, ViaFilter, TimeFilter, EventsOfCompany)
+    list_display = ("exact_time", "what_was_done", "client_id", "whose", "origin")
+    list_filter = (ActionFilter, ViaFilter, TimeFilter, CompanyFilter)
     search_help_text = _(
-        "Client ID or its first characters; e-mail address, uid or name of the owner or who did it; address."
+        "Client ID or its first characters; e-mail address, uid or name of the owner or who did it; name of the API "
+        "Client or its company; address."
     )
     fields = (
         "exact_time",
-        "action",
+        "what",
         "client_id",
+        "client_name",
+        "company",
         "owner",
         "owner_uid",
         "actor",
@@ -172,14 +174,40 @@ class KeyEventAdmin(EventAdmin):
         "user_agent",
         "reason",
         "old_secret",
+        "detail",
     )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return export.with_company(super().get_queryset(request))
+
+    def of_company(self, company: int | None) -> Q:
+        return Q(pk__in=reach.key_events_of(company))
 
     def found_by(self, word: str) -> Q:
         found = super().found_by(word)
-        if not as_address(word) and (part := as_id(word)):
+        if as_address(word):
+            return found
+        if part := as_id(word):
             found |= Q(client_id__startswith=part)
-        return found
+        found |= Q(client_id__in=pks(api_clients_found_by(word), "client_id"))
+        companies = Company.objects.filter(name_folded__contains=spelling.folded(word))
+        return found | Q(owner_uid__in=pks(companies, "uid"))
+
+    @admin.display(description=_("what"))
+    def what(self, obj: KeyEvent) -> str:
+        return obj.what
 
     @admin.display(description=_("what"))
     def what_was_done(self, obj: KeyEvent) -> SafeString:
-        return two_lines(obj.get_action_display(), obj.reason)
+        return two_lines(obj.what, obj.reason or obj.detail)
+
+    @admin.display(description=_("company"))
+    def company(self, obj: Any) -> str:
+        return obj.company_name or ""
+
+    @admin.display(description=_("whose"))
+    def whose(self, obj: Any) -> SafeString | str:
+        """The owner, or of an API Client its name at that time and the company."""
+        if obj.client_name:
+            return two_lines(obj.client_name, obj.company_name or obj.owner_uid)
+        return self.owner_email(obj)

@@ -1,65 +1,111 @@
-"""Keys and access tokens: to look at, and to revoke. Nothing here shows a secret, a digest or a part of one."""
+"""Keys, API Clients and access tokens: to look at, and what staff do to them (`deeds`).
+
+Nothing here shows a secret, a digest or a part of one.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
 
-from django import forms
-from django.contrib import admin, messages
-from django.contrib.admin.models import DELETION, LogEntry
-from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
-from django.db import transaction
+from django.contrib import admin
+from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet, Subquery
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 
 from .. import reach
-from ..clients import lifecycle, tokens
-from ..http.requests import origin_of
-from ..models import AccessToken, ClientSecret, KeyEvent, OAuthApplication, User
-from ..text.free_text import FreeTextForm
+from ..clients import tokens
+from ..models import AccessToken, ClientSecret, Company, OAuthApplication, User
 from .base import (
-    ACTION_AT_MOST,
     CappedCount,
     ChoiceFilter,
     CompanyFilter,
     ListAdmin,
     ReadOnly,
     actor_of,
+    api_clients_found_by,
     as_id,
-    is_pk,
+    at_most,
     moment,
     pks,
-    staff_only,
     two_lines,
     users_found_by,
 )
+from .deeds import ACTIVE_TOKENS_COUNTED, Deeds
+from .leavers import shown_to
 
 ACTIVE_TOKENS_IN_LIST = 100
-ACTIVE_TOKENS_IN_DETAIL = 1000
 
 
-def at_most(number: int, limit: int) -> str:
-    """A number that was counted up to a limit."""
-    return f"{limit}+" if number >= limit else str(number)
-
-
-def keys_found_by(word: str) -> Q:
-    """Keys by Client ID (or its beginning) and by owner."""
-    found = Q(user__in=pks(users_found_by(word)))
+def clients_found_by(word: str) -> Q:
+    """Keys and API Clients by Client ID (or its beginning), by owner, name or company."""
+    # The API Clients by their numbers: beside the owners, a part of a name would have every key looked at.
+    found = Q(user__in=pks(users_found_by(word))) | Q(pk__in=pks(api_clients_found_by(word)))
     client_id = as_id(word)
     return found | Q(client_id__startswith=client_id) if client_id else found
 
 
-class KeysOfCompany(CompanyFilter):
-    path = "user__company"
+def with_live_secret() -> Exists:
+    return Exists(ClientSecret.objects.live().filter(application=OuterRef("pk")))
+
+
+def of_inactive_owner() -> Q:
+    """The clients whose user, or whose company or user's company, is switched off."""
+    off = pks(Company.objects.filter(is_active=False))
+    users = User.objects.filter(Q(is_active=False) | Q(company__in=off))
+    return Q(user__in=pks(users)) | Q(company__in=off)
+
+
+class KindFilter(ChoiceFilter):
+    title = gettext_lazy("kind")
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [("personal", _("Personal keys")), ("company", _("API Clients of companies"))]
+
+    def chosen(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return queryset.filter(company__isnull=value == "personal")
+
+
+class StateFilter(ChoiceFilter):
+    """As the column says it: what is not enabled can be so for more than one reason."""
+
+    title = gettext_lazy("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [
+            ("enabled", _("Enabled")),
+            ("disabled", _("Disabled")),
+            ("no-secret", _("No live secret key")),
+            ("off", _("Owner or company switched off")),
+        ]
+
+    def chosen(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        if value == "disabled":
+            return queryset.filter(disabled=True)
+        if value == "no-secret":
+            return queryset.filter(~with_live_secret())
+        if value == "off":
+            return queryset.filter(of_inactive_owner())
+        return queryset.filter(with_live_secret(), disabled=False).exclude(of_inactive_owner())
+
+
+class ShownFilter(ChoiceFilter):
+    title = gettext_lazy("secret key shown to")
+    parameter_name = "shown"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [("left", _("Somebody who has left"))]
+
+    def chosen(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return queryset.filter(pk__in=ClientSecret.objects.live().known_outside().order_by().values("application"))
 
 
 class LastUsedFilter(ChoiceFilter):
@@ -86,54 +132,42 @@ class LastUsedFilter(ChoiceFilter):
         return queryset.filter(last_used__gte=since)
 
 
-class RevokeForm(FreeTextForm, forms.Form):
-    reason = forms.CharField(
-        label=gettext_lazy("Reason"),
-        max_length=200,
-        widget=forms.TextInput(attrs={"size": 60, "autocomplete": "off", "autofocus": True}),
-        help_text=gettext_lazy("It is kept in the key events, where the owner can read it."),
-    )
-
-    def clean_reason(self) -> str:
-        reason = " ".join(str(self.cleaned_data["reason"]).split())
-        if not reason.isprintable():
-            raise forms.ValidationError(_("Write the reason in printable characters."))
-        return reason
-
-
 @admin.register(OAuthApplication)
-class KeyAdmin(ReadOnly, ListAdmin):
-    company_path = "user__company"
+class KeyAdmin(Deeds, ReadOnly, ListAdmin):
     list_display = (
         "client_id",
-        "owner_and_company",
-        "created_time",
+        "whose",
+        "profile",
+        "state",
         "secret_created_time",
         "last_use",
         "active_tokens",
     )
-    list_select_related = ("user__company",)
-    list_filter = (LastUsedFilter, KeysOfCompany)
+    list_filter = (KindFilter, StateFilter, LastUsedFilter, ShownFilter, CompanyFilter)
+    extra_lookups = ("access_profile",)
+    actions = ("revoke_selected", "disable_selected", "let_introspect_selected", "end_introspection_selected")  # type: ignore[assignment]
     view_on_site = False
     ordering = ("-id",)
-    actions = ("revoke_selected",)  # type: ignore[assignment]
     search_help_text = gettext_lazy(
-        "Client ID or its first characters; the owner's e-mail address, uid or name; company."
+        "Client ID or its first characters; the owner's e-mail address, uid or name; name of the API Client; company."
     )
-    fields = (
-        "client_id",
-        "owner",
-        "owners_company",
-        "created_time",
-        "secret_created_time",
-        "secret_shown_to",
-        "old_secret_ends",
-        "secret_refused",
-        "last_used_time",
-        "last_used_address",
-        "last_used_agent",
-        "active_tokens_counted",
-    )
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+        personal = ("owner", "owners_company", "profile", "state")
+        companys = ("name", "company", "profile", "note", "maker", "state", "may_introspect")
+        return (
+            "client_id",
+            *(companys if isinstance(obj, OAuthApplication) and obj.is_companys else personal),
+            "created_time",
+            "secret_created_time",
+            "secret_shown_to",
+            "old_secret_ends",
+            "secret_refused",
+            "last_used_time",
+            "last_used_address",
+            "last_used_agent",
+            "active_tokens_counted",
+        )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         active = AccessToken.objects.active().filter(application=OuterRef("pk")).order_by()
@@ -141,30 +175,49 @@ class KeyAdmin(ReadOnly, ListAdmin):
         return (
             super()
             .get_queryset(request)
-            .select_related("user__company")
-            .filter(user__isnull=False)
+            .select_related("user__company", "user__access_profile", "company", "access_profile")
             # It is not even loaded: so it cannot be shown by mistake.
             .defer("user__password")
             .annotate(
                 active_tokens=CappedCount(active.values("pk")[:ACTIVE_TOKENS_IN_LIST]),
                 secret_created=Subquery(newest.values("created")[:1]),
+                has_live_secret=with_live_secret(),
             )
         )
 
-    def found_by(self, word: str) -> Q:
-        return keys_found_by(word)
+    def of_company(self, company: int | None) -> Q:
+        return Q(pk__in=reach.clients_of(company))
 
-    @admin.display(description=gettext_lazy("owner"), ordering="user__email")
+    def found_by(self, word: str) -> Q:
+        return clients_found_by(word)
+
+    @admin.display(description=gettext_lazy("owner"))
     def owner(self, obj: OAuthApplication) -> str:
         return obj.owner.email
 
-    @admin.display(description=gettext_lazy("owner"), ordering="user__email")
-    def owner_and_company(self, obj: OAuthApplication) -> SafeString:
-        return two_lines(obj.owner.email, obj.owner.company or "")
+    @admin.display(description=gettext_lazy("whose"))
+    def whose(self, obj: OAuthApplication) -> SafeString:
+        """The owner, or the name of an API Client; and the company."""
+        first, company = (obj.name, obj.company) if obj.is_companys else (obj.owner.email, obj.owner.company)
+        return two_lines(first, company or "")
 
     @admin.display(description=gettext_lazy("company"))
     def owners_company(self, obj: OAuthApplication) -> Any:
         return obj.owner.company
+
+    @admin.display(description=gettext_lazy("access profile"))
+    def profile(self, obj: OAuthApplication) -> Any:
+        """What it may do: of a key, what its owner may."""
+        return obj.access_profile if obj.is_companys else obj.owner.access_profile
+
+    @admin.display(description=gettext_lazy("state"))
+    def state(self, obj: Any) -> str:
+        wrong = (
+            (obj.disabled, _("Disabled")),
+            (not obj.has_live_secret, _("No live secret key")),
+            (not obj.is_owner_active, _("Owner or company switched off")),
+        )
+        return ", ".join(text for so, text in wrong if so) or _("Enabled")
 
     @admin.display(description=gettext_lazy("created (UTC)"), ordering="id")
     def created_time(self, obj: OAuthApplication) -> str:
@@ -175,9 +228,12 @@ class KeyAdmin(ReadOnly, ListAdmin):
         return moment(obj.secret_created)
 
     @admin.display(description=gettext_lazy("secret shown to"))
-    def secret_shown_to(self, obj: OAuthApplication) -> str:
-        current = obj.secrets.filter(ends=None).select_related("shown_to").first()
-        return str(current.shown_to or "") if current else ""
+    def secret_shown_to(self, obj: OAuthApplication) -> SafeString | str:
+        """Of each secret that is live, the newest first."""
+        live = obj.secrets.live()
+        left = set(live.known_outside().values_list("pk", flat=True))
+        said = [shown_to(secret, has_left=secret.pk in left) for secret in live.select_related("shown_to")]
+        return format_html_join(SafeString("<br>"), "{}", ((text,) for text in said if text))
 
     @admin.display(description=gettext_lazy("old secret ends (UTC)"))
     def old_secret_ends(self, obj: OAuthApplication) -> str:
@@ -204,125 +260,45 @@ class KeyAdmin(ReadOnly, ListAdmin):
 
     @admin.display(description=gettext_lazy("active tokens"))
     def active_tokens_counted(self, obj: OAuthApplication) -> str:
-        return at_most(tokens.count_active(obj, at_most=ACTIVE_TOKENS_IN_DETAIL), ACTIVE_TOKENS_IN_DETAIL)
-
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
-        context = {"can_revoke": self.has_revoke_permission(request), **(extra_context or {})}
-        return super().change_view(request, object_id, form_url, context)
-
-    # --- Revoking -----------------------------------------------------------------------------------------
-
-    def has_revoke_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return self.has_view_permission(request, obj) and request.user.has_perm("profiles.revoke_oauthapplication")
-
-    def get_urls(self) -> list[URLPattern]:
-        revoke = path("revoke/", staff_only(self.revoke_view), name="profiles_oauthapplication_revoke")
-        return [revoke, *super().get_urls()]
-
-    @admin.action(description=gettext_lazy("Revoke selected keys…"), permissions=["revoke"])
-    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[OAuthApplication]) -> HttpResponse:
-        return self._confirm(request, list(queryset), RevokeForm())
-
-    def revoke_view(self, request: HttpRequest) -> HttpResponse:
-        """The confirmation (GET) and the revocation (POST): keys by primary key, and a reason."""
-        if not self.has_revoke_permission(request):
-            raise PermissionDenied
-        chosen = (request.POST if request.method == "POST" else request.GET).getlist("key")[:ACTION_AT_MOST]
-        ids = set(map(int, filter(is_pk, chosen)))
-        found = list(self.get_queryset(request).filter(pk__in=ids))
-        if not found:
-            self._tell_gone(request, len(ids))
-            return HttpResponseRedirect(reverse("admin:profiles_oauthapplication_changelist"))
-        if request.method != "POST":
-            return self._confirm(request, found, RevokeForm())
-        form = RevokeForm(request.POST)
-        if not form.is_valid():
-            return self._confirm(request, found, form)
-        revoked = sum(self._revoke(request, key, form.cleaned_data["reason"]) for key in found)
-        if revoked:
-            text = ngettext(
-                "%d key was revoked. It and its access tokens are refused from now on.",
-                "%d keys were revoked. They and their access tokens are refused from now on.",
-                revoked,
-            )
-            self.message_user(request, text % revoked, messages.SUCCESS)
-        if gone := len(ids) - revoked:
-            self._tell_gone(request, gone)
-        return HttpResponseRedirect(reverse("admin:profiles_oauthapplication_changelist"))
-
-    def _confirm(self, request: HttpRequest, found: list[Any], form: RevokeForm) -> HttpResponse:
-        rows = [(key, tokens.count_active(key, at_most=ACTIVE_TOKENS_IN_DETAIL)) for key in found]
-        context = {
-            **self.admin_site.each_context(request),
-            "title": ngettext("Revoke this key?", "Revoke these keys?", len(found)),
-            "opts": self.opts,
-            "form": form,
-            "rows": [(key, at_most(number, ACTIVE_TOKENS_IN_DETAIL)) for key, number in rows],
-        }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/profiles/oauthapplication/revoke.html", context)
-
-    def _revoke(self, request: HttpRequest, key: OAuthApplication, reason: str) -> bool:
-        """Revoke exactly this key, not one that its owner made in the meantime; False if it no longer exists."""
-        with transaction.atomic():
-            owner = User.objects.select_for_update(no_key=True).filter(pk=key.owner.pk).first()
-            if owner is None or not OAuthApplication.objects.filter(pk=key.pk, user=owner).exists():
-                return False
-            lifecycle.revoke(owner=owner, origin=origin_of(request, via=KeyEvent.Via.ADMIN), reason=reason)
-            LogEntry.objects.log_actions(int(request.user.pk or 0), [key], DELETION, _("Revoked: %s") % reason)
-            return True
-
-    def _tell_gone(self, request: HttpRequest, number: int) -> None:
-        if number:
-            text = ngettext(
-                "%d of the chosen keys was gone already.", "%d of the chosen keys were gone already.", number
-            )
-            self.message_user(request, text % number, messages.WARNING)
-        else:
-            self.message_user(request, _("No key was chosen."), messages.WARNING)
+        return at_most(tokens.count_active(obj, at_most=ACTIVE_TOKENS_COUNTED), ACTIVE_TOKENS_COUNTED)
 
 
 @admin.register(AccessToken)
 class AccessTokenAdmin(ReadOnly, ListAdmin):
-    """Ten million rows or more: the list reads one page by primary key, and owners and keys of that page.
+    """Ten million rows or more: the list reads one page by primary key, and the clients and owners of that page.
 
     Staff of one company do not see the tokens of deleted keys: nothing tells whose they were.
     """
 
-    company_path = "application__user__company"
-
-    list_display = ("number", "key_or_gone", "owner", "scope", "created_time", "expires_time", "active")
+    list_display = ("number", "key_or_gone", "whose", "scope", "created_time", "expires_time", "active")
     list_filter = ()
     extra_lookups = ("application",)
     sortable_by = ()
     ordering = ("-id",)
     search_help_text = gettext_lazy(
-        "Client ID or its first characters; the owner's e-mail address, uid or name; company."
+        "Client ID or its first characters; the owner's e-mail address, uid or name; name of the API Client; company."
     )
-    fields = ("key_or_gone", "owner", "scope", "created_time", "expires_time", "active")
+    fields = ("key_or_gone", "whose", "scope", "created_time", "expires_time", "active")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         # Also the tokens of deleted keys, which the model's default and a join (select_related) would hide.
-        tokens = reach.within(AccessToken.objects.all(), actor_of(request), self.company_path)
+        tokens = self.within_reach(AccessToken.objects.all(), actor_of(request))
         tokens = tokens.order_by(*self.get_ordering(request))
         active = AccessToken.objects.active().filter(pk=OuterRef("pk"))
         tokens = tokens.annotate(is_active=Exists(active))
-        return tokens.defer("token", "token_checksum").prefetch_related("application__user")
+        return tokens.defer("token", "token_checksum").prefetch_related("application__user", "application__company")
+
+    def of_company(self, company: int | None) -> Q:
+        return Q(application__in=reach.clients_of(company))
 
     def found_by(self, word: str) -> Q:
-        return Q(application__in=pks(OAuthApplication.objects.filter(keys_found_by(word))))
+        return Q(application__in=pks(OAuthApplication.objects.filter(clients_found_by(word))))
 
     @admin.display(description=gettext_lazy("access token"))
     def number(self, obj: AccessToken) -> str:
         return f"#{obj.pk}"
 
-    @admin.display(description=gettext_lazy("key"))
+    @admin.display(description=gettext_lazy("client"))
     def key_or_gone(self, obj: AccessToken) -> Any:
         return self.key(obj) or _("(deleted)")
 
@@ -332,10 +308,13 @@ class AccessTokenAdmin(ReadOnly, ListAdmin):
         except ObjectDoesNotExist:
             return None
 
-    @admin.display(description=gettext_lazy("owner"))
-    def owner(self, obj: AccessToken) -> User | None:
-        key = self.key(obj)
-        return key.user if key else None
+    @admin.display(description=gettext_lazy("whose"))
+    def whose(self, obj: AccessToken) -> SafeString | str:
+        """The owner, or of an API Client its name and the company."""
+        client = self.key(obj)
+        if client is None:
+            return ""
+        return two_lines(client.name, client.company) if client.is_companys else client.owner.email
 
     @admin.display(description=gettext_lazy("created (UTC)"))
     def created_time(self, obj: AccessToken) -> str:

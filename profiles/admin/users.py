@@ -59,10 +59,6 @@ NO_PASSWORD = Q(password__startswith=UNUSABLE_PASSWORD_PREFIX)
 OPENING_FIELDS = ("email", "company", "access_profile")
 
 
-class UsersOfCompany(CompanyFilter):
-    path = "company"
-
-
 class AccessProfileFilter(ChoiceFilter):
     title = gettext_lazy("access profile")
     parameter_name = "access_profile"
@@ -149,7 +145,7 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
     )
     list_select_related = ("company", "access_profile")
     list_filter = (
-        UsersOfCompany,
+        CompanyFilter,
         AccessProfileFilter,
         ActiveFilter,
         HasKeyFilter,

@@ -11,6 +11,16 @@ def lock_tables(apps, schema_editor):
     lock(schema_editor, 'profiles_company', 'profiles_oauthapplication', 'profiles_keyevent')
 
 
+def rename_permissions(apps, schema_editor):
+    """Django makes the permissions that are missing, and leaves the words of those that are there."""
+    permissions = apps.get_model('auth', 'Permission').objects.filter(content_type__app_label='profiles')
+    for codename, name in (
+        ('view_oauthapplication', 'Can view client'),
+        ('revoke_oauthapplication', 'Can revoke keys and API Clients, and disable these'),
+    ):
+        permissions.filter(codename=codename).update(name=name)
+
+
 def before_going_back(apps, schema_editor):
     """The triggers name the columns that go."""
     lock_tables(apps, schema_editor)
@@ -60,6 +70,11 @@ class Migration(migrations.Migration):
             name='action',
             field=models.CharField(choices=[('created', 'Key created'), ('regenerated', 'Secret key regenerated'), ('old_secret_ended', 'Old secret key ended'), ('deleted', 'Key deleted'), ('revoked', 'Key revoked by an administrator'), ('password_refused', 'Wrong password for a change of the key'), ('edited', 'API Client edited'), ('disabled', 'API Client disabled'), ('enabled', 'API Client enabled'), ('introspection_given', 'May introspect tokens from now on'), ('introspection_taken', 'May no longer introspect tokens')], max_length=20, verbose_name='what'),
         ),
+        migrations.AlterModelOptions(
+            name='oauthapplication',
+            options={'default_permissions': ('view',), 'ordering': ('-created',), 'permissions': (('revoke_oauthapplication', 'Can revoke keys and API Clients, and disable these'),), 'verbose_name': 'client', 'verbose_name_plural': 'keys and API Clients'},
+        ),
+        migrations.RunPython(rename_permissions, migrations.RunPython.noop),
         # On the way back this comes first.
         migrations.RunPython(migrations.RunPython.noop, before_going_back),
     ]

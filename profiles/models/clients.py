@@ -98,11 +98,12 @@ class OAuthApplication(Named, AbstractApplication):
     objects: ClassVar[ApplicationManager] = ApplicationManager()
 
     class Meta:
-        verbose_name = _("key")
-        verbose_name_plural = _("keys")
+        # Either kind; in the admin site they are one list.
+        verbose_name = _("client")
+        verbose_name_plural = _("keys and API Clients")
         ordering = ("-created",)
         default_permissions = ("view",)
-        permissions = (("revoke_oauthapplication", "Can revoke keys"),)
+        permissions = (("revoke_oauthapplication", "Can revoke keys and API Clients, and disable these"),)
         constraints = (
             models.CheckConstraint(
                 name="key_is_for_client_credentials_only",
@@ -146,10 +147,13 @@ class OAuthApplication(Named, AbstractApplication):
 
     def is_usable(self, request: object) -> bool:
         """The toolkit's question before it issues or accepts a token: not when it or whom it belongs to is off."""
+        return not self.disabled and self.is_owner_active
+
+    @property
+    def is_owner_active(self) -> bool:
+        """Whether whom it belongs to is on: its user and their company, or its company."""
         company = self.company or (self.user and self.user.company)
-        return (
-            not self.disabled and (self.user is None or self.user.is_active) and (company is None or company.is_active)
-        )
+        return (self.user is None or self.user.is_active) and (company is None or company.is_active)
 
 
 class ClientSecretQuerySet(models.QuerySet["ClientSecret"]):
