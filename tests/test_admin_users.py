@@ -9,12 +9,13 @@ from django.contrib.admin.models import LogEntry
 from django.core import mail
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from profiles.clients import lifecycle, tokens
-from profiles.models import AccessProfile, Company, KeyEvent, OAuthApplication, User
+from profiles.models import AccessProfile, ClientSecret, Company, KeyEvent, OAuthApplication, User
 
 from .admin_site import browser_of, make_staff, permit
-from .conftest import PASSWORD, make_key, sign_in, works
+from .conftest import PASSWORD, KeyPair, make_client, make_key, sign_in, works
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -391,7 +392,7 @@ def test_what_users_have_is_not_deleted(superuser, user, other_user, name):
 
 def test_what_gets_a_user_at_the_moment_of_deletion_is_not_deleted(superuser, company, user, monkeypatch):
     monkeypatch.setattr(
-        "profiles.admin.base.UsedByUsers.get_deleted_objects", lambda self, objs, request: ([], {}, set(), [])
+        "profiles.admin.base.InUse.get_deleted_objects", lambda self, objs, request: ([], {}, set(), [])
     )
     response = superuser.post(f"/admin/profiles/company/{company.pk}/delete/", {"post": "yes"}, follow=True)
     assert response.status_code == 200
@@ -466,3 +467,82 @@ def test_lists_tell_the_number_of_users(superuser, user, other_user, company, ac
 def test_a_name_that_is_taken_is_an_error_of_the_form(superuser, company):
     response = superuser.post("/admin/profiles/company/add/", {"name": company.name})
     assert "name" in response.context["adminform"].form.errors
+
+
+# --- What somebody knows who leaves -----------------------------------------------------------------------
+
+SAID = "shown to Mia Manager, who has left: regenerate"
+
+
+def link_to(pair: KeyPair) -> str:
+    return f'<a href="/admin/profiles/oauthapplication/{pair.key.pk}/change/">Nightly export</a> (Fleet Ltd): {SAID}'
+
+
+def test_deactivating_tells_which_secrets_are_known_outside(superuser, manager, api_client):
+    page = superuser.post(page_of(manager), form_of(manager, is_active=None), follow=True).content.decode()
+    assert link_to(api_client) in page
+    assert 'href="/admin/profiles/oauthapplication/?shown=left"' in page
+    page = superuser.post(page_of(manager), form_of(manager), follow=True).content.decode()
+    assert SAID not in page
+
+
+def test_moving_to_another_company_tells_it_and_back_does_not(superuser, manager, api_client):
+    other = Company.objects.create(name="Other Ltd")
+    page = superuser.post(page_of(manager), form_of(manager, company=other.pk), follow=True).content.decode()
+    assert link_to(api_client) in page
+    page = superuser.post(page_of(manager), form_of(manager), follow=True).content.decode()
+    assert SAID not in page
+
+
+def test_a_change_of_something_else_tells_nothing(superuser, manager, api_client):
+    page = superuser.post(page_of(manager), form_of(manager, name="Mia Renamed"), follow=True).content.decode()
+    assert "regenerate" not in page
+
+
+def test_deactivating_several_tells_it_of_all(superuser, manager, user, api_client):
+    page = act(superuser, "deactivate", manager, user)
+    assert "2 users were deactivated" in page
+    assert page.count(link_to(api_client)) == 1
+    assert SAID not in act(superuser, "reactivate", manager, user)
+
+
+@pytest.mark.parametrize("by", ["page", "action"])
+def test_the_confirmation_of_a_deletion_tells_it(superuser, manager, user, api_client, by):
+    def asked(person: User) -> str:
+        if by == "page":
+            return superuser.get(f"{LIST}{person.pk}/delete/").content.decode()
+        return act(superuser, "delete_selected", person)
+
+    assert link_to(api_client) in asked(manager)
+    assert "regenerate" not in asked(user)
+    assert User.objects.filter(pk=manager.pk).exists()
+
+
+def test_after_many_the_rest_is_a_link_away(superuser, manager, client_profile):
+    for number in range(12):
+        make_client(manager, client_profile, f"Export {number}")
+    page = act(superuser, "deactivate", manager)
+    assert page.count(SAID) == 10
+    assert "<br>and more<br>" in page
+
+
+def test_a_secret_that_has_ended_since_is_not_told(superuser, manager, api_client):
+    ClientSecret.objects.update(ended=True, ends=timezone.now())
+    assert "regenerate" not in act(superuser, "deactivate", manager)
+
+
+def test_who_may_not_look_at_clients_is_told_how_many(staff, manager, api_client):
+    page = act(permit(staff, "view_user", "change_user"), "deactivate", manager)
+    assert "1 API Client; ask who looks after them" in page
+    assert "Nightly export" not in page
+
+
+def test_staff_of_a_company_are_told_of_its_clients_alone(staff, company, manager, api_client):
+    """A manager who has come from another company, whose client they know."""
+    here = Company.objects.create(name="Other Ltd")
+    staff.company = manager.company = here
+    staff.save()
+    manager.save()
+    page = act(permit(staff, "view_user", "change_user", "view_oauthapplication"), "deactivate", manager)
+    assert "1 user was deactivated" in page
+    assert "Nightly export" not in page

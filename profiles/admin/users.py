@@ -16,11 +16,13 @@ from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.actions import delete_selected
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -33,6 +35,7 @@ from ..clients import lifecycle
 from ..http.requests import origin_of
 from ..mail import invitations
 from ..models import AccessProfile, AccountEvent, KeyEvent, OAuthApplication, User, authenticators
+from . import leavers
 from .access import permissions_of_staff
 from .base import (
     ChoiceFilter,
@@ -156,7 +159,7 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
     ordering = ("email",)
     sortable_by = ("email",)
     filter_horizontal = ("groups", "user_permissions")
-    actions = ("send_invitation", "deactivate", "reactivate", "reset_second_factors", "end_sessions")
+    actions = ("delete_selected", "send_invitation", "deactivate", "reactivate", "reset_second_factors", "end_sessions")
     search_help_text = gettext_lazy("E-mail address or its beginning, name, company, uid.")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -269,7 +272,7 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
         if "is_active" in form.base_fields:
             form.base_fields["is_active"].help_text = _(
                 "Without it the user is signed out and their key is refused at once. Give it back, and the key "
-                "works as before."
+                "works as before. The API Clients of the company go on working."
             )
         return form
 
@@ -318,6 +321,8 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
             sessions.end_all(obj, but=request.session)
         if "is_active" in fields:
             self._tell_active(request, 1, is_active=obj.is_active)
+        if fields & {"is_active", "company"}:
+            leavers.tell(request, [obj])
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:  # noqa: FBT001
         before = changes.staff_powers(form.instance)
@@ -428,6 +433,8 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
                     sessions.end_all(user, but=None)
                 self.log_change(request, user, _("Reactivated.") if is_active else _("Deactivated."))
         self._tell_active(request, len(changing), is_active=is_active)
+        if not is_active:
+            leavers.tell(request, changing)
         self._tell_left_out(request, len(chosen) - len(allowed))
 
     def _tell_left_out(self, request: HttpRequest, number: int) -> None:
@@ -498,6 +505,19 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
         if self.has_revoke_permission(request):
             lacking.discard(self.admin_site.get_model_admin(OAuthApplication).opts.verbose_name)
         return deleted, counts, lacking, protected
+
+    def render_delete_form(self, request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
+        context["known"] = leavers.told(request, leavers.seen_by([context["object"]], actor_of(request)))
+        return super().render_delete_form(request, context)
+
+    @admin.action(description=delete_selected.short_description, permissions=["delete"])  # type: ignore[attr-defined]
+    def delete_selected(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        """Django's, which asks before."""
+        response = delete_selected(self, request, queryset)
+        if isinstance(response, TemplateResponse) and response.context_data is not None:
+            known = leavers.told(request, leavers.seen_by(queryset, actor_of(request)))
+            response.context_data["known"] = known
+        return response
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
         with transaction.atomic():
