@@ -10,8 +10,10 @@ In the admin site, Django's permissions say which pages open to somebody. This s
 2. Nobody gives a right that they do not hold by their own access profile, in whatever way: not by an access profile
    given to a user, not by a right put into a profile, and not by opening an account that holds it (an invitation or its
    address, a reactivation, second factors removed).
-3. Access profiles belong to all companies. Who belongs to a company changes only those that no user of another has.
-4. Staff and superusers are changed by superusers alone, who stand outside of all this.
+3. Access profiles belong to all companies. Who belongs to a company changes only those that no user and no API Client
+   of another has.
+4. Staff and superusers are changed by superusers alone, who stand outside of all this. So is a company switched off
+   that has staff; and switched on again, which opens all its accounts and clients, only by who holds all their rights.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from collections.abc import Iterable
 from enum import Enum, auto
 from typing import Any, Protocol, TypeVar
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 
 from . import rights
 from .models import AccessProfile, Company, KeyEvent, OAuthApplication, User
@@ -148,5 +150,27 @@ def may_change_profile(actor: User, profile: AccessProfile) -> bool:
 
 
 def is_used_beyond(actor: User, profile: AccessProfile) -> bool:
-    """Whether users out of reach have this profile."""
-    return not is_site_wide(actor) and profile.users.exclude(pk__in=users(actor).values("pk")).exists()
+    """Whether users or API Clients out of reach have this profile."""
+    if is_site_wide(actor):
+        return False
+    others = OAuthApplication.objects.filter(access_profile=profile).exclude(company=actor.company_id)
+    return others.exists() or profile.users.exclude(pk__in=users(actor).values("pk")).exists()
+
+
+def may_switch(actor: User, company: Company) -> bool:
+    """Whether the actor may switch a company off or on. Nobody switches off their own, and so themselves."""
+    if company.pk == actor.company_id:
+        return False
+    if actor.is_superuser:
+        return True
+    if company.users.filter(Q(is_staff=True) | Q(is_superuser=True)).exists():
+        return False
+    return company.is_active or all(may_give(actor, held) for held in rights_within(company))
+
+
+def rights_within(company: Company) -> Iterable[list[str]]:
+    """The rights that the users and the API Clients of a company hold, by their access profiles."""
+    by_users = company.users.exclude(access_profile=None).values("access_profile")
+    by_clients = OAuthApplication.objects.filter(company=company).values("access_profile")
+    held = AccessProfile.objects.filter(Q(pk__in=by_users) | Q(pk__in=by_clients))
+    return held.values_list("rights", flat=True)

@@ -202,12 +202,14 @@ def test_every_field_that_an_administrator_changes_has_its_event(superuser, user
 def test_companies(superuser):  # security 70
     superuser.post("/admin/profiles/company/add/", {"name": "New Ltd"})
     new = Company.objects.get(name="New Ltd")
-    superuser.post(f"/admin/profiles/company/{new.pk}/change/", {"name": "Newer Ltd", "require_mfa": "on"})
+    superuser.post(
+        f"/admin/profiles/company/{new.pk}/change/", {"name": "Newer Ltd", "require_mfa": "on", "is_active": "on"}
+    )
     superuser.post(f"/admin/profiles/company/{new.pk}/delete/", {"post": "yes"})
     assert events() == [
-        ("company_created", "New Ltd: require_mfa: no"),
+        ("company_created", "New Ltd: require_mfa: no; is_active: yes"),
         ("company_edited", "New Ltd: name: New Ltd → Newer Ltd; require_mfa: no → yes"),
-        ("company_deleted", "Newer Ltd: require_mfa: yes"),
+        ("company_deleted", "Newer Ltd: require_mfa: yes; is_active: yes"),
     ]
     assert set(AccountEvent.objects.values_list("owner_uid", "via")) == {(new.uid, "admin")}
 
@@ -303,7 +305,7 @@ def test_administrators_find_them(superuser, user):
     superuser.post(page_of(user), form_of(user, name="Ulla"))
     superuser.post("/admin/profiles/company/add/", {"name": "New Ltd"})
     page = words(superuser.get(EVENTS, {"action": "company_created"}))
-    assert "New Ltd: require_mfa: no" in page
+    assert "New Ltd: require_mfa: no; is_active: yes" in page
     assert "Uma User → Ulla" not in page
     for event in AccountEvent.objects.all():
         assert superuser.get(f"{EVENTS}{event.pk}/change/").status_code == 200

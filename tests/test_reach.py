@@ -25,7 +25,7 @@ from profiles.models import AccessProfile, AccessToken, AccountEvent, Company, K
 from profiles.origin import Origin
 
 from .admin_site import browser_of, permit
-from .conftest import PASSWORD, make_key, make_token
+from .conftest import PASSWORD, make_client, make_key, make_token
 
 pytestmark = pytest.mark.django_db
 
@@ -66,6 +66,17 @@ def world(db) -> World:
         ("nobodys", None, small),
     ):
         make_token(make_key(make_user(name, company, profile)))
+    for maker, profile, name in (
+        ("powerful", big, "Strong client"),
+        ("powerful", small, "Weak client"),
+        ("foreign.power", small, "foreign client"),
+        ("foreign.power", big, "foreign strong client"),
+    ):
+        make_token(make_client(User.objects.get(email=f"{maker}@example.com"), profile, name))
+    disabled = OAuthApplication.objects.filter(name__contains="strong client")
+    disabled.update(disabled=True)
+    off = Company.objects.create(name="Off Ltd", is_active=False)
+    make_user("off.power", off, big)
     make_user("left", own, big, is_active=False, email_codes=True)
     make_user("locked", own, big, email_codes=True)
     make_user("invited", own, small, password=None)
@@ -132,6 +143,7 @@ def forms_of(row: Any) -> Iterator[dict[str, Any]]:
         yield {"name": f"Renamed {row.pk}", "rights": row.rights}
     elif isinstance(row, Company):
         yield {"name": row.name, "require_mfa": "on"}
+        yield {"name": row.name, "is_active": "on"}
         yield {"name": f"Renamed {row.pk}"}
     else:
         yield {"name": "Mine", "permissions": powers["user_permissions"], "client_id": "0" * 32, "user": 1, "scope": ""}
@@ -176,9 +188,11 @@ class Trial:
             pks = list(model._default_manager.values_list("pk", flat=True))
             for action in admin.site._registry[model].actions or ():
                 self.ask("post", address, {"action": action, "_selected_action": pks, "select_across": "0"})
-        for key in OAuthApplication.objects.all():
-            for method in ("get", "post"):
-                self.ask(method, "/admin/profiles/oauthapplication/revoke/", {"key": key.pk, "reason": "Because"})
+        for deed in ("introspect", "no-introspect", "disable", "revoke"):
+            for key in OAuthApplication.objects.all():
+                for method in ("get", "post"):
+                    address = f"/admin/profiles/oauthapplication/{deed}/"
+                    self.ask(method, address, {"key": key.pk, "reason": "Because"})
 
     def add(self) -> None:
         for address, form in new_rows():
@@ -213,7 +227,17 @@ def try_everything(client: Client) -> str:
 
 
 def holds(user: User) -> frozenset[str]:
-    return user.rights if user.is_active else frozenset()
+    is_in = user.is_active and (user.company is None or user.company.is_active)
+    return user.rights if is_in else frozenset()
+
+
+def held_by_clients() -> dict[int, frozenset[str]]:
+    """What each API Client may do now."""
+    found = OAuthApplication.objects.filter(company__isnull=False).select_related("access_profile", "company")
+    return {
+        client.pk: frozenset(client.access_profile.rights if client.access_profile and client.is_usable(None) else ())
+        for client in found
+    }
 
 
 def snapshot(*, outside: Company) -> dict[str, Any]:
@@ -225,9 +249,15 @@ def snapshot(*, outside: Company) -> dict[str, Any]:
         "companies": list(Company.objects.exclude(pk=outside.pk).order_by("pk").values()),
         "profiles": list(AccessProfile.objects.filter(users__in=users).distinct().order_by("pk").values()),
         "keys": list(OAuthApplication.objects.filter(user__in=users).order_by("pk").values()),
+        "clients": list(
+            OAuthApplication.objects.filter(company__isnull=False).exclude(company=outside).order_by("pk").values()
+        ),
         "events": [
             list(model.objects.filter(owner__in=users).order_by("pk").values()) for model in (KeyEvent, AccountEvent)
         ],
+        "events of clients": list(
+            KeyEvent.objects.exclude(client_name="").exclude(owner_uid=outside.uid).order_by("pk").values()
+        ),
         "groups": list(Group.objects.order_by("name", "permissions").values("name", "permissions")),
     }
 
@@ -237,19 +267,23 @@ def powers() -> set[tuple[Any, ...]]:
     given = User.user_permissions.through.objects.values_list("user_id", "permission_id")
     in_group = User.groups.through.objects.values_list("user_id", "group_id")
     flags = User.objects.exclude(is_staff=False, is_superuser=False).values_list("pk", "is_staff", "is_superuser")
-    return {*(("permission", *pair) for pair in given), *(("group", *pair) for pair in in_group), *flags}
+    servers = OAuthApplication.objects.filter(may_introspect=True).values_list("client_id")
+    return {*(("permission", *pair) for pair in given), *(("group", *pair) for pair in in_group), *flags, *servers}
 
 
 def assert_nobody_rises(world: World, client: Client) -> str:
     mail.outbox.clear()
     mine = world.actor.rights
     held = {user.pk: holds(user) for user in User.objects.select_related("access_profile")}
+    by_clients = held_by_clients()
     emails = dict(User.objects.values_list("pk", "email"))
     factors = set(User.objects.filter(email_codes=True).values_list("pk", flat=True))
     outside, in_the_site = snapshot(outside=world.own), powers()
     said = try_everything(client)
     assert snapshot(outside=world.own) == outside
     assert powers() <= in_the_site
+    for client_pk, now in held_by_clients().items():
+        assert now - by_clients[client_pk] <= mine
     for user in User.objects.select_related("access_profile"):
         gained = holds(user) - held.get(user.pk, frozenset())
         assert gained <= mine, (user, gained)
@@ -303,6 +337,7 @@ def test_nor_do_all_permissions_together(world):  # security 69
     assert "Other Ltd" not in said
     assert "foreigner@example.com" not in said
     # They were of use for what is theirs.
+    assert KeyEvent.objects.filter(client_name="Weak client", action="revoked").exists()
     assert not User.objects.filter(email="colleague@example.com").exists()
     assert AccountEvent.objects.filter(action="account_created").exists()
 
@@ -311,12 +346,14 @@ def test_who_looks_after_the_whole_site_gives_no_more_than_they_hold_either(worl
     User.objects.filter(pk=world.actor.pk).update(company=None)
     world.actor.user_permissions.set(Permission.objects.all())
     mine, held = world.actor.rights, {user.pk: holds(user) for user in User.objects.all()}
-    in_the_site = powers()
+    by_clients, in_the_site = held_by_clients(), powers()
     said = try_everything(browser_of(world.actor))
     assert "foreigner@example.com" in said
     assert powers() <= in_the_site
     for user in User.objects.all():
         assert holds(user) - held.get(user.pk, frozenset()) <= mine, user
+    for client, now in held_by_clients().items():
+        assert now - by_clients[client] <= mine
 
 
 # --- Each way by itself, with what it says -----------------------------------------------------------------

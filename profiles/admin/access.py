@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -16,32 +16,42 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from .. import reach, rights
 from ..account import changes
 from ..http.requests import origin_of
-from ..models import AccessProfile, Company, KeyEvent, User
+from ..models import AccessProfile, Company, KeyEvent, OAuthApplication, User
 from ..text import spelling
-from .base import FreeTextModelForm, ListAdmin, RowsField, UsedByUsers, actor_of
+from .base import FreeTextModelForm, InUse, ListAdmin, RowsField, YesNoFilter, actor_of
 
 
-def number_of_users(users: QuerySet[User], field: str) -> Coalesce:
-    """How many of these users have this row, counted for the rows of one page only."""
-    counted = users.filter(**{field: OuterRef("pk")}).order_by().values(field).annotate(n=Count("pk"))
+def number_of(rows: QuerySet[Any], field: str) -> Coalesce:
+    """How many of these rows have this one, counted for the rows of one page only."""
+    counted = rows.filter(**{field: OuterRef("pk")}).order_by().values(field).annotate(n=Count("pk"))
     return Coalesce(Subquery(counted.values("n"), output_field=IntegerField()), 0)
 
 
-class WithUsers(UsedByUsers, ListAdmin):
-    """A list with the number of its users, each number a link to them. A change affects them all, so it is an event."""
+class WithUsers(InUse, ListAdmin):
+    """A list with the numbers of users and of API Clients, each a link to them. A change affects them all, so it is an
+    event."""
 
     ordering = ("name",)
     record: Callable[..., None]  # one of `changes`
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        counted = number_of_users(reach.users(actor_of(request)), self.user_field)
-        return super().get_queryset(request).annotate(number_of_users=counted)
+        actor = actor_of(request)
+        clients = reach.within(OAuthApplication.objects.filter(company__isnull=False), actor, "company")
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(
+                number_of_users=number_of(reach.users(actor), self.user_field),
+                number_of_clients=number_of(clients, self.user_field),
+            )
+        )
 
     def found_by(self, word: str) -> Q:
         return Q(name_folded__contains=spelling.folded(word)) | Q(uid=word.lower())
@@ -65,16 +75,49 @@ class WithUsers(UsedByUsers, ListAdmin):
         url = reverse("admin:profiles_user_changelist")
         return format_html('<a href="{}?{}={}">{}</a>', url, self.user_field, obj.pk, obj.number_of_users)
 
+    @admin.display(description=_("API Clients"), ordering="number_of_clients")
+    def api_clients(self, obj: Any) -> SafeString:
+        url = reverse("admin:profiles_oauthapplication_changelist")
+        query = urlencode({"kind": "company", self.user_field: obj.pk})
+        return format_html('<a href="{}?{}">{}</a>', url, query, obj.number_of_clients)
+
+
+class CompanyForm(FreeTextModelForm):
+    class Meta:
+        help_texts: ClassVar[dict[str, Any]] = {
+            "is_active": _(
+                "Without it its users are signed out, and their keys and its API Clients are refused at once. Give it "
+                "back, and all work as before. Not for your own company; of one that has staff, for superusers only."
+            )
+        }
+
+
+class ActiveFilter(YesNoFilter):
+    title = _("active")
+    parameter_name = "active"
+
+    def condition(self) -> Q:
+        return Q(is_active=True)
+
 
 @admin.register(Company)
 class CompanyAdmin(WithUsers):
     company_path = "pk"
     record = changes.record_company
     user_field = "company"
-    list_display = ("name", "uid", "require_mfa", "users")
-    fields = ("name", "require_mfa", "uid")
-    readonly_fields = ("uid",)
+    form = CompanyForm
+    list_display = ("name", "uid", "is_active", "require_mfa", "users", "api_clients")
+    list_filter = (ActiveFilter,)
     search_help_text = _("Name or uid.")
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+        # A new one is active.
+        return ("name", "is_active", "require_mfa", "uid") if obj else ("name", "require_mfa", "uid")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+        if isinstance(obj, Company) and not reach.may_switch(actor_of(request), obj):
+            return ("uid", "is_active")
+        return ("uid",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Not for staff with a company: they could not even see the new one."""
@@ -117,7 +160,7 @@ class AccessProfileAdmin(WithUsers):
     record = changes.record_profile
     user_field = "access_profile"
     form = AccessProfileForm
-    list_display = ("name", "uid", "number_of_rights", "users")
+    list_display = ("name", "uid", "number_of_rights", "users", "api_clients")
     search_help_text = _("Name or uid.")
     readonly_fields = ("uid", "rights_held")
 

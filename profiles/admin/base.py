@@ -250,20 +250,28 @@ class ClashesAreErrors(admin.ModelAdmin):
         return HttpResponseRedirect(request.get_full_path())
 
 
-class UsedByUsers(ClashesAreErrors):
-    """Companies and access profiles, which can be deleted once no user has them."""
+class InUse(ClashesAreErrors):
+    """Companies and access profiles, which can be deleted once no user and no API Client has them."""
 
-    user_field: str  # the users' field that points here, which is also the parameter of the users' list
+    user_field: str  # the field that points here, of users and of API Clients, and the parameter of both lists
 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[Any], dict[str, int], set[Any], list[Any]]:
         # Not Django's list of all related rows: it could have a million users.
-        users = User.objects.filter(**{f"{self.user_field}__in": [obj.pk for obj in objs]})
-        number = reach.within(users, actor_of(request), "company").count()
-        in_the_way = [ngettext("%d user", "%d users", number) % number] if number else []
+        these = {f"{self.user_field}__in": [obj.pk for obj in objs]}
+        users = User.objects.filter(**these)
+        clients = OAuthApplication.objects.filter(**these, company__isnull=False)
+        of_users, of_clients = (reach.within(rows, actor_of(request), "company").count() for rows in (users, clients))
+        in_the_way = []
+        if of_users:
+            in_the_way.append(ngettext("%d user", "%d users", of_users) % of_users)
+        if of_clients:
+            in_the_way.append(ngettext("%d API Client", "%d API Clients", of_clients) % of_clients)
         if not in_the_way and users.exists():
-            in_the_way = [_("users of other companies")]
+            in_the_way.append(_("users of other companies"))
+        if not in_the_way and clients.exists():
+            in_the_way.append(_("API Clients of other companies"))
         if in_the_way:
             return [], {}, set(), in_the_way
         return super().get_deleted_objects(objs, request)
