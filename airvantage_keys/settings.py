@@ -189,6 +189,7 @@ ACCOUNT_FORMS = {
     "change_password": "profiles.account.passwords.ChangeForm",
     "set_password": "profiles.account.passwords.ChangeForm",
     "reset_password_from_key": "profiles.account.passwords.FromMailForm",
+    "user_token": "profiles.account.passwords.LinkForm",
 }
 ACCOUNT_ADAPTER = "profiles.account.adapter.AccountAdapter"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None

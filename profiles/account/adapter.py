@@ -32,7 +32,7 @@ from ..models import AccountEvent, User
 from ..pages import reauthentication
 from ..text import spelling
 from . import activity
-from .allauth_internals import filter_users_by_email, generate_totp_secret
+from .allauth_internals import clear_login, filter_users_by_email, generate_totp_secret
 from .mfa import second_step
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,9 @@ class AuthenticationBackend(AllauthBackend):
         """The user of a session, with what every page shows of them: one query, so that all of it is consistent."""
         found = _USER.run(pk=user_id)
         return found[0] if found and self.user_can_authenticate(found[0]) else None
+
+    def user_can_authenticate(self, user: User) -> bool:
+        return user.is_let_in
 
     def _mitigate_timing_attack(self, password: str) -> None:
         """For an unknown e-mail address: take as long as checking a password does, which is done twice for some."""
@@ -80,6 +83,10 @@ class AccountAdapter(DefaultAccountAdapter):
         user.save(update_fields=["password"])
 
     def pre_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse | None:
+        if not user.is_let_in:  # allauth's own question is `is_active` alone
+            clear_login(request)
+            inactive: HttpResponse = self.respond_user_inactive(request, user)
+            return inactive
         request.session[BEGUN_WITH] = user.get_session_auth_hash()
         refused: HttpResponse | None = super().pre_login(request, user, **kwargs)
         return refused
@@ -185,8 +192,8 @@ class AccountAdapter(DefaultAccountAdapter):
 
 
 def has_ended_since(request: HttpRequest, user: User | None) -> bool:
-    """Whether the sessions of `user` have ended since the sign-in of this session began."""
-    return user is None or request.session.get(BEGUN_WITH) != user.get_session_auth_hash()
+    """Whether the sessions of `user` have ended since the sign-in of this session began, or nobody lets them in now."""
+    return user is None or not user.is_let_in or request.session.get(BEGUN_WITH) != user.get_session_auth_hash()
 
 
 class MFAAdapter(DefaultMFAAdapter):

@@ -13,6 +13,9 @@ from allauth.account.internal.flows.reauthentication import (
 from allauth.account.internal.flows.reauthentication import (
     reauthenticate_by_password,  # our dialogs ask for the password themselves, and note the proof where allauth does
 )
+from allauth.account.internal.stagekit import (
+    clear_login,  # ends a sign-in in progress, as allauth does for an inactive user
+)
 from allauth.account.internal.userkit import (
     filter_users_by_email,  # finds the account as signing in does, unlike the public function of this name
 )
@@ -55,6 +58,7 @@ __all__ = [
     "RecoveryCodes",
     "WebAuthn",
     "begin_passkey",
+    "clear_login",
     "clear_passkey_challenge",
     "compare_user_code",
     "filter_users_by_email",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from allauth.account import forms
 
+from ..models import User
 from ..text import spelling
 
 
@@ -16,7 +17,10 @@ class LoginForm(forms.LoginForm):
 
 
 class ResetPasswordForm(forms.ResetPasswordForm):
+    users: list[User]
+
     def clean_email(self) -> str:
         self.cleaned_data["email"] = spelling.address(self.cleaned_data["email"])
         email: str = super().clean_email()
+        self.users = [user for user in self.users if user.is_let_in]  # allauth has asked `is_active` alone
         return email

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account import forms, views
+from allauth.account.adapter import get_adapter
 from django.contrib import messages
 from django.contrib.auth.password_validation import MinimumLengthValidator, get_default_password_validators
 from django.core.exceptions import ValidationError
@@ -98,6 +99,16 @@ class _NewPassword(Form):
 
 class ChangeForm(_NewPassword, forms.SetPasswordForm):
     """Without the old password: it was given within the last minutes, or is asked for first."""
+
+
+class LinkForm(forms.UserTokenForm):
+    """The link itself, from either mail: not for who is not let in, for it opens the account."""
+
+    def clean(self) -> dict[str, Any]:
+        link: dict[str, Any] = super().clean()
+        if self.reset_user is None or not self.reset_user.is_let_in:
+            raise get_adapter().validation_error("invalid_password_reset")
+        return link
 
 
 class FromMailForm(_NewPassword, forms.ResetPasswordKeyForm):

@@ -26,7 +26,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from ..http.requests import UNKNOWN_ADDRESS, GetResponse, UserRequest, client_address, origin_of, user_agent
-from ..models import AccountEvent, User, new_uid
+from ..models import AccountEvent, Company, User, new_uid
 from ..origin import Origin
 from ..pages import reauthentication
 from ..pages.base import page
@@ -107,6 +107,11 @@ def end_all(user: User, *, but: SessionBase | None) -> int:
         browsers.filter(session_key=before).update(session_key=spared.session_key)
         spared[HASH_SESSION_KEY] = now.get_session_auth_hash()
     return ended
+
+
+def end_of_company(company: Company) -> None:
+    """Forget the browsers of a company that was switched off: the change itself has ended their sessions."""
+    _end(UserSession.objects.filter(user__company=company))
 
 
 def end_as_administrator(user: User, *, origin: Origin) -> None:

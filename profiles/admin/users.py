@@ -333,11 +333,13 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
     # --- Mail ---------------------------------------------------------------------------------------------
 
     def _invite_after_commit(self, request: HttpRequest, user: User) -> None:
-        if user.is_active:
+        if user.is_let_in:
             transaction.on_commit(lambda: self._invite(request, user))
         else:
-            text = _("%s is not active, so no invitation was sent. Reactivate the user first.") % user.email
-            self.message_user(request, text, messages.WARNING)
+            text = _("%s is not active, so no invitation was sent. Reactivate the user first.")
+            if user.is_active:
+                text = _("The company of %s is switched off, so no invitation was sent. Switch the company on first.")
+            self.message_user(request, text % user.email, messages.WARNING)
 
     def _invite(self, request: HttpRequest, user: User) -> bool:
         try:
@@ -386,7 +388,7 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
         user = self.get_object(request, object_id)
         context: dict[str, Any] = {}
         if user is not None:
-            context["can_invite"] = invitations.is_open(user) and user.is_active and self._may_open(request, user)
+            context["can_invite"] = invitations.is_open(user) and user.is_let_in and self._may_open(request, user)
             context["can_end_sessions"] = user != request.user and self._may_open(request, user)
             if request.user.has_perm("profiles.view_oauthapplication"):
                 context["key"] = lifecycle.of(user)
@@ -398,7 +400,7 @@ class UserAdmin(ClashesAreErrors, ListAdmin):
     def send_invitation(self, request: HttpRequest, queryset: Any) -> None:
         skipped = 0
         for user in queryset:
-            if invitations.is_open(user) and user.is_active and self._may_open(request, user):
+            if invitations.is_open(user) and user.is_let_in and self._may_open(request, user):
                 if not self._invite(request, user):
                     return  # the mail server is down: do not wait for a time-out for every user
             else:

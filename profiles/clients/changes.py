@@ -149,7 +149,7 @@ def first_use(secret_id: int, *, origin: Origin) -> None:
 
     Nothing to note where the client, or its owner, was deleted meanwhile: what was obtained with it is dead.
     """
-    client = OAuthApplication.objects.select_related("user", "company").filter(secrets=secret_id).first()
+    client = OAuthApplication.objects.select_related("user__company", "company").filter(secrets=secret_id).first()
     if client is None or not lock(owner_of(client)):
         return
     now = timezone.now()

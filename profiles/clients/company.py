@@ -184,9 +184,9 @@ def _begin(company: Company, origin: Origin) -> User:
     """Begin a change by one of the company's people: no other is made until it is committed. Who that is, as of now."""
     if not changes.lock(company) or origin.actor is None:
         raise NotAllowed
-    people = User.objects.select_related("access_profile")
-    actor = people.filter(pk=origin.actor.pk, company=company, is_active=True).first()
-    if actor is None:
+    people = User.objects.select_related("access_profile", "company")
+    actor = people.filter(pk=origin.actor.pk, company=company).first()
+    if actor is None or not actor.is_let_in:
         raise NotAllowed
     return actor
 

@@ -237,13 +237,13 @@ def words_of(event: KeyEvent | AccountEvent) -> Words:
 def mail_owner(event: KeyEvent | AccountEvent, *, email: str = "") -> None:
     """Mail the owner about this event once it is committed, if it is one of `WORDS`.
 
-    To `email`, if that is given: the former address, when the address was changed. An inactive owner gets no mail: they
-    cannot sign in to do anything about it, their key is refused already, and it is not known who reads the mailbox of
-    somebody who has left. But a changed address is mailed to inactive owners too: otherwise an administrator could take
+    To `email`, if that is given: the former address, when the address was changed. An owner who is not let in gets no
+    mail: they cannot sign in to do anything about it, their key is refused already, and it is not known who reads the
+    mailbox of somebody who has left. But a changed address is mailed to them too: otherwise an administrator could take
     over an account unnoticed by making it inactive first.
     """
     owner = event.owner
-    if event.action not in WORDS or owner is None or not (owner.is_active or email):
+    if event.action not in WORDS or owner is None or not (owner.is_let_in or email):
         return
     # E-mail address and language as they are now, even if this request changes them later.
     write = partial(_notice, email or owner.email, owner.language_read(), event)

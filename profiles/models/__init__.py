@@ -3,7 +3,7 @@
 from .clients import AccessToken, ClientSecret, OAuthApplication, OldSecret
 from .counters import Attempts, FactorFailures, FailureCount
 from .events import AccountEvent, Event, KeyEvent
-from .people import AccessProfile, Company, EmailChange, User, authenticators, new_uid, validate_rights
+from .people import AccessProfile, Company, EmailChange, User, authenticators, let_in, new_uid, validate_rights
 
 __all__ = (
     "AccessProfile",
@@ -21,6 +21,7 @@ __all__ = (
     "OldSecret",
     "User",
     "authenticators",
+    "let_in",
     "new_uid",
     "validate_rights",
 )

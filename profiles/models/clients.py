@@ -26,7 +26,7 @@ from oauth2_provider.models import (
 
 from .. import credentials
 from ..text.fields import NameField
-from .people import AccessProfile, Company, Named, User
+from .people import AccessProfile, Company, Named, User, let_in
 
 
 class OldSecret(models.TextChoices):
@@ -151,9 +151,8 @@ class OAuthApplication(Named, AbstractApplication):
 
     @property
     def is_owner_active(self) -> bool:
-        """Whether whom it belongs to is on: its user and their company, or its company."""
-        company = self.company or (self.user and self.user.company)
-        return (self.user is None or self.user.is_active) and (company is None or company.is_active)
+        """Whether whom it belongs to is let in: its user, or its company."""
+        return self.company.is_active if self.company else self.owner.is_let_in
 
 
 class ClientSecretQuerySet(models.QuerySet["ClientSecret"]):
@@ -243,12 +242,8 @@ def end_secrets(instance: OAuthApplication, **kwargs: Any) -> None:
     )
 
 
-# Whom the token's client belongs to, a user or a company, is switched on, and so is the company of that user.
-OF_ACTIVE_OWNER = (
-    Q(application__user=None, application__company__is_active=True)
-    | Q(application__user__is_active=True, application__user__company=None)
-    | Q(application__user__is_active=True, application__user__company__is_active=True)
-)
+# Whom the token's client belongs to is let in: a company that is switched on, or a user.
+OF_ACTIVE_OWNER = Q(application__user=None, application__company__is_active=True) | let_in("application__user__")
 
 
 class AccessTokenQuerySet(models.QuerySet["AccessToken"]):

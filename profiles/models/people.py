@@ -11,7 +11,8 @@ from django.contrib.auth import hashers
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import models, transaction
+from django.db.models import Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
@@ -53,6 +54,16 @@ class Named(models.Model):
         super().save(*args, **kwargs)
 
 
+class CompanyQuerySet(models.QuerySet["Company"]):
+    def update(self, **kwargs: Any) -> int:
+        """As Django's, but where a company is switched off or on, no session of before goes on."""
+        if "is_active" not in kwargs:
+            return super().update(**kwargs)
+        with transaction.atomic():
+            User.objects.filter(company__in=self).update(session_salt=new_uid())
+            return super().update(**kwargs)
+
+
 class Company(Named):
     """The tenant a user belongs to."""
 
@@ -70,6 +81,8 @@ class Company(Named):
         help_text=_("Without it, neither its users nor their keys nor its API Clients get in."),
     )
 
+    objects = CompanyQuerySet.as_manager()
+
     class Meta:
         verbose_name = _("company")
         verbose_name_plural = _("companies")
@@ -77,6 +90,15 @@ class Company(Named):
 
     def __str__(self) -> str:
         return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save it; where it is switched off, the sessions of its users are over, also once it is on again."""
+        fields = kwargs.get("update_fields")
+        ends_sessions = not self._state.adding and not self.is_active and (fields is None or "is_active" in fields)
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            if ends_sessions:
+                self.users.update(session_salt=new_uid())
 
 
 class AccessProfile(Named):
@@ -100,6 +122,12 @@ def authenticators() -> models.QuerySet[Any]:
     from allauth.mfa.models import Authenticator
 
     return Authenticator.objects.exclude(type=Authenticator.Type.RECOVERY_CODES)
+
+
+def let_in(path: str = "") -> Q:
+    """`User.is_let_in` in a query; `path` leads to the user, and ends with two underscores."""
+    no_company, active_company = Q(**{f"{path}company": None}), Q(**{f"{path}company__is_active": True})
+    return Q(**{f"{path}is_active": True}) & (no_company | active_company)
 
 
 class UserQuerySet(models.QuerySet["User"]):
@@ -194,14 +222,14 @@ class User(AbstractBaseUser, PermissionsMixin, Named):
         """Save all but `session_salt`, which changes and never goes back.
 
         A copy of it that was read a moment ago must not be written back: it would revive the sessions that were ended
-        in between. Who is saved as inactive has no session of before, however they were made so.
+        in between. Who is saved as one who is not let in has no session of before, however they were made so.
         """
         fields = kwargs.get("update_fields")
         if not self._state.adding:
             if fields is None:
                 loaded = {field.attname for field in self._meta.concrete_fields} - self.get_deferred_fields()
                 fields = loaded - {self._meta.pk.attname, "session_salt"}
-            if "is_active" in fields and not self.is_active:
+            if {"is_active", "company", "company_id"}.intersection(fields) and not self.is_let_in:
                 self.session_salt = new_uid()
                 fields = {*fields, "session_salt"}
             kwargs["update_fields"] = fields
@@ -247,6 +275,15 @@ class User(AbstractBaseUser, PermissionsMixin, Named):
         """What stands in for a picture: the first letters of the first name and of the last."""
         words = (self.name or self.email).split()
         return "".join(word[0] for word in words[:: max(1, len(words) - 1)]).upper()
+
+    @property
+    def is_let_in(self) -> bool:
+        """Whether this user and their key get in anywhere: they are active, and so is their company, if they have one.
+
+        Whatever asks whether somebody may sign in, is in, or gets mail, asks this. `let_in` says it in a query, and
+        `clients.tokens` in SQL.
+        """
+        return self.is_active and (self.company is None or self.company.is_active)
 
     @property
     def rights(self) -> frozenset[str]:
@@ -318,7 +355,7 @@ class EmailChange(models.Model):
     @property
     def is_open(self) -> bool:
         return (
-            self.user.is_active
+            self.user.is_let_in
             and timezone.now() < self.until
             and constant_time_compare(self.state_digest, self.digest_of_state(self.user))
         )

@@ -40,6 +40,11 @@ class Command(base.Command):
             raise CommandError(f"No user has the e-mail address {email}.") from None
         if not owner.is_active:
             raise CommandError(f"{owner.email} is not active, so the key would be refused. Reactivate the user first.")
+        if not owner.is_let_in:
+            raise CommandError(
+                f"{owner.company}, the company of {owner.email}, is not active, so the key would be refused. "
+                "Switch the company on first."
+            )
         origin = origin_of_command("createkey")
         try:
             if regenerate:
