@@ -25,7 +25,7 @@ from typing import Any, Protocol, TypeVar
 from django.db.models import Model, Q, QuerySet
 
 from . import rights
-from .models import AccessProfile, Company, KeyEvent, OAuthApplication, User
+from .models import AccessProfile, Company, KeyEvent, OAuthApplication, User, let_in
 
 Row = TypeVar("Row", bound=Model)
 
@@ -49,6 +49,13 @@ def colleagues(viewer: Viewer) -> QuerySet[User]:
 def clients(viewer: Viewer) -> QuerySet[OAuthApplication]:
     """The API Clients of the viewer's company."""
     return OAuthApplication.objects.filter(company__isnull=False, company=viewer.company_id)
+
+
+def holders(right: str, company: Company) -> QuerySet[User]:
+    """The people of a company who hold a right, and are let in."""
+    # SQLite has no look into JSON for this, and there are few profiles.
+    profiles = [profile.pk for profile in AccessProfile.objects.all() if right in profile.rights]
+    return User.objects.filter(let_in(), company=company, access_profile__in=profiles)
 
 
 class ToClient(Enum):

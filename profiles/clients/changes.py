@@ -73,16 +73,25 @@ def lock(owner: Owner) -> bool:
     return owners.select_for_update(no_key=True).filter(pk=owner.pk).exists()
 
 
-def record(action: KeyEvent.Action, owner: Owner, origin: Origin, *, client_id: str, **more: str) -> None:
-    """Write the event of a change, and mail whom it concerns once it is committed."""
+def record(
+    action: KeyEvent.Action, owner: Owner, origin: Origin, *, client_id: str, mailed: bool = True, **more: str
+) -> None:
+    """Write the event of a change, and mail whom it concerns once it is committed, if it is one that is mailed."""
     user = owner if isinstance(owner, User) else None
     event = KeyEvent(action=action, client_id=client_id, owner=user, owner_uid=owner.uid, **more)
-    notices.mail_owner(record_event(event, origin=origin))
+    record_event(event, origin=origin)
+    if mailed and isinstance(owner, Company):
+        notices.mail_company(event, owner)
+    elif mailed:
+        notices.mail_owner(event)
 
 
-def record_of(client: OAuthApplication, action: KeyEvent.Action, origin: Origin, **more: str) -> None:
+def record_of(
+    client: OAuthApplication, action: KeyEvent.Action, origin: Origin, *, mailed: bool = True, **more: str
+) -> None:
     """The same, of a client that there is."""
-    record(action, owner_of(client), origin, client_id=client.client_id, client_name=client.name, **more)
+    more |= {"client_id": client.client_id, "client_name": client.name}
+    record(action, owner_of(client), origin, mailed=mailed, **more)
 
 
 def new_secret(client: OAuthApplication, origin: Origin, now: datetime) -> str:

@@ -99,9 +99,10 @@ def edit(
     said = _difference(client, about)
     if not said:
         return client
+    gives_other_rights = client.access_profile != profile
     client.name, client.note, client.access_profile = about.name, about.note, profile
     client.save(update_fields=["name", "note", "access_profile", "updated"])
-    changes.record_of(client, Action.EDITED, origin, detail=said)
+    changes.record_of(client, Action.EDITED, origin, detail=said, mailed=gives_other_rights)
     return client
 
 

@@ -1,4 +1,6 @@
-"""The owner is mailed what happened to their key or account: what, when, by whom, from where, what to do (ASVS 6.3.7).
+"""People are mailed what happened to their key or account: what, when, by whom, from where, what to do (ASVS 6.3.7).
+
+Of an API Client the one who did it is mailed, and who else may edit the API Clients of the company.
 
 A mail never delays or fails the change that it is about. It goes out after the commit, from a thread of its own: a mail
 server that is slow or down fails nothing, and no answer (with a new secret, say) waits for it. A mail that could not
@@ -21,7 +23,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import make_msgid
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -32,7 +34,8 @@ from django.urls import reverse
 from django.utils import translation
 from django.utils.translation import gettext_lazy as _
 
-from ..models import AccountEvent, Event, KeyEvent, OldSecret
+from .. import reach, rights
+from ..models import AccountEvent, Company, Event, KeyEvent, OldSecret
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -67,6 +70,16 @@ class Words:
     reset: bool = True
     # The sentence for the case that it was not the owner.
     otherwise: _StrPromise = _ACCOUNT_USED
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Whom a notice goes to: as they are now, even if this request changes them later."""
+
+    email: str
+    language: str
+    is_actor: bool
+    """Whether they did it themselves, or somebody who acts as they."""
 
 
 # Done by somebody who was not signed in, and may be the owner.
@@ -216,6 +229,66 @@ WORDS: dict[str, Words] = {
 }
 
 
+# Of an API Client, by action; an edit only where it chose another access profile (see `clients.company`).
+CLIENT_WORDS: dict[str, Words] = {
+    KeyEvent.Action.CREATED: Words(
+        subject=_("An API Client of your company was created"),
+        effect=_(
+            "Whoever has its Client ID and its secret key can use the API for your company, with the rights of its "
+            "access profile."
+        ),
+        remedy=_("See what it may do; disable or delete it, and every access token ends too:"),
+    ),
+    KeyEvent.Action.EDITED: Words(
+        subject=_("An API Client of your company has another access profile"),
+        effect=_(
+            "Its rights are those of the new access profile, for access tokens it has already, too. Client ID and "
+            "secret key stay the same."
+        ),
+        remedy=_("See what it may do; disable it, and every access token is refused too:"),
+    ),
+    KeyEvent.Action.REGENERATED: Words(
+        subject=_("The secret key of an API Client of your company was regenerated"),
+        effect=WORDS[KeyEvent.Action.REGENERATED].effect,
+        remedy=_("Regenerate the secret key again, or disable the client; that ends every access token too:"),
+    ),
+    KeyEvent.Action.OLD_SECRET_ENDED: Words(
+        subject=_("The old secret key of an API Client of your company was ended"),
+        effect=WORDS[KeyEvent.Action.OLD_SECRET_ENDED].effect,
+        remedy=_("Regenerate the secret key again, or disable the client; that ends every access token too:"),
+    ),
+    KeyEvent.Action.DISABLED: Words(
+        subject=_("An API Client of your company was disabled"),
+        effect=_("The client, and every access token obtained with it, is refused until it is enabled again."),
+        remedy=_("Enable it again:"),
+    ),
+    KeyEvent.Action.ENABLED: Words(
+        subject=_("An API Client of your company was enabled"),
+        effect=_("The client is accepted again, and so are its access tokens that have not expired."),
+        remedy=_("Disable it again:"),
+    ),
+    KeyEvent.Action.DELETED: Words(
+        subject=_("An API Client of your company was deleted"),
+        effect=_("The client, and every access token obtained with it, is refused from now on, for good."),
+        remedy=_("If it is still needed, create a new one, which will have another Client ID:"),
+    ),
+    KeyEvent.Action.REVOKED: Words(
+        subject=_("An API Client of your company was revoked by an administrator"),
+        effect=_("The client, and every access token obtained with it, is refused from now on, for good."),
+        remedy=_("If it is still needed, create a new one, which will have another Client ID:"),
+    ),
+    KeyEvent.Action.INTROSPECTION_GIVEN: Words(
+        subject=_("An API Client of your company may introspect access tokens"),
+        effect=_("As a resource server it may ask about every access token of this site: whose it is, and its scope."),
+        remedy=_("See whether it should; disable it, and it may ask no more:"),
+    ),
+    KeyEvent.Action.INTROSPECTION_TAKEN: Words(
+        subject=_("An API Client of your company may no longer introspect access tokens"),
+        effect=_("It may ask about the access tokens that it obtained itself, and about no others."),
+        remedy=_("See the client:"),
+    ),
+}
+
 # When the old secret key stops, if not at once.
 _STOPS_LATER = {
     OldSecret.FIRST_USE: _(
@@ -229,7 +302,7 @@ _STOPS_LATER = {
 
 
 def words_of(event: KeyEvent | AccountEvent) -> Words:
-    words = WORDS[event.action]
+    words = CLIENT_WORDS[event.action] if _is_of_client(event) else WORDS[event.action]
     later = _STOPS_LATER.get(OldSecret(event.old_secret)) if isinstance(event, KeyEvent) and event.old_secret else None
     return replace(words, effect=later) if later else words
 
@@ -245,8 +318,27 @@ def mail_owner(event: KeyEvent | AccountEvent, *, email: str = "") -> None:
     owner = event.owner
     if event.action not in WORDS or owner is None or not (owner.is_let_in or email):
         return
-    # E-mail address and language as they are now, even if this request changes them later.
-    write = partial(_notice, email or owner.email, owner.language_read(), event)
+    _mail(event, Reader(email or owner.email, owner.language_read(), is_actor=_by_owner(event)))
+
+
+def mail_company(event: KeyEvent, company: Company) -> None:
+    """Mail whom this event of an API Client concerns once it is committed, if it is one of `CLIENT_WORDS`.
+
+    That is the one of the company who did it, and everybody else of it who may edit API Clients. Not staff from
+    elsewhere: as of keys, what they do is theirs to know. Who is not let in gets no mail, as in `mail_owner`.
+    """
+    if event.action not in CLIENT_WORDS:
+        return
+    readers = {holder.pk: holder for holder in reach.holders(rights.EDIT_CLIENTS, company)}
+    actor = event.actor
+    if actor is not None and actor.company_id == company.pk and actor.is_let_in:
+        readers[actor.pk] = actor
+    for reader in readers.values():
+        _mail(event, Reader(reader.email, reader.language_read(), is_actor=reader == actor))
+
+
+def _mail(event: KeyEvent | AccountEvent, reader: Reader) -> None:
+    write = partial(_notice, event, reader)
     transaction.on_commit(partial(_post, f"{event.kind} event {event.pk}", write), robust=True)
 
 
@@ -279,13 +371,13 @@ def _send(about: str, write: Callable[[], EmailMessage]) -> None:
         logger.debug("mail about %s sent", about)
 
 
-def _notice(email: str, language: str, event: KeyEvent | AccountEvent) -> EmailMessage:
-    with translation.override(language):
-        context = _context(event)
+def _notice(event: KeyEvent | AccountEvent, reader: Reader) -> EmailMessage:
+    with translation.override(reader.language):
+        context = _context(event, reader)
         return EmailMultiAlternatives(
             str(words_of(event).subject),
             render_to_string("mail/notice.txt", context),
-            to=[email],
+            to=[reader.email],
             alternatives=[(render_to_string("mail/notice.html", context), "text/html")],
             headers={
                 # No automatic reply is sent to this (RFC 3834); and a mail can be traced to its event.
@@ -295,24 +387,34 @@ def _notice(email: str, language: str, event: KeyEvent | AccountEvent) -> EmailM
         )
 
 
-def _context(event: KeyEvent | AccountEvent) -> dict[str, object]:
+def _is_of_client(event: KeyEvent | AccountEvent) -> TypeGuard[KeyEvent]:
+    """Whether this is about an API Client, which has a name."""
+    return isinstance(event, KeyEvent) and bool(event.client_name)
+
+
+def _context(event: KeyEvent | AccountEvent, reader: Reader) -> dict[str, object]:
     """The context, from the event alone: its users may be deleted, and a query would open a connection."""
     words = words_of(event)
     facts: list[Fact] = [(_("When"), f"{event.time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC")]
+    about, link = "account", f"{reverse('profile')}#{words.section}"
+    if _is_of_client(event):
+        about, link = "client", _page_of_client(event)
+        facts += [(_("API Client"), without_links(event.client_name))]
     if isinstance(event, KeyEvent):
+        about = about if _is_of_client(event) else "key"
         facts += [(_("Client ID"), event.client_id)]
-    elif event.detail:
-        facts += [(_("Which"), event.detail)]
-    facts += _by_whom(event)
+    if event.detail:
+        facts += [(_("Changed"), without_links(event.detail)) if about == "client" else (_("Which"), event.detail)]
+    facts += _by_whom(event, reader)
     if isinstance(event, KeyEvent) and event.reason:
         facts += [(_("Reason"), event.reason)]
     return {
         "words": words,
         "facts": facts,
-        "by_owner": _by_owner(event),
+        "by_reader": reader.is_actor,
         "site": settings.BASE_URL,
-        "about_key": isinstance(event, KeyEvent),
-        "link": f"{settings.BASE_URL}{reverse('profile')}#{words.section}",
+        "about": about,
+        "link": f"{settings.BASE_URL}{link}",
         "password_link": f"{settings.BASE_URL}{reverse('account_reset_password')}",
     }
 
@@ -323,13 +425,27 @@ def _by_owner(event: KeyEvent | AccountEvent) -> bool:
     return own or event.action in _NOT_SIGNED_IN
 
 
-def _by_whom(event: KeyEvent | AccountEvent) -> list[Fact]:
+def _page_of_client(event: KeyEvent) -> str:
+    """The page of an API Client; of one that is gone, the list of them."""
+    gone = event.action in {KeyEvent.Action.DELETED, KeyEvent.Action.REVOKED}
+    # As the contract has it; `reverse("clients")` and `reverse("client", args=[client_id])` once there are such pages.
+    return "/develop/api/clients/" + ("" if gone else f"{event.client_id}/")
+
+
+def _by_whom(event: KeyEvent | AccountEvent, reader: Reader) -> list[Fact]:
     """Who did it; and from where, unless it was an administrator."""
-    if not _by_owner(event) and event.via != Event.Via.OAUTH:
+    by_colleague = event.via == Event.Via.CLIENTS and not reader.is_actor
+    if not reader.is_actor and not by_colleague and event.via != Event.Via.OAUTH:
         command = event.via == Event.Via.COMMAND
         return [(_("By"), _("an administrator, on the command line") if command else _("an administrator"))]
-    by = _("you, on the page My Profile")
-    if event.action in _NOT_SIGNED_IN:
+    by: str | _StrPromise = _("you, on the page My Profile")
+    if by_colleague:
+        by = without_links(event.actor.name) if event.actor else event.actor_uid
+    elif event.via == Event.Via.CLIENTS:
+        by = _("you, on the page API Clients")
+    elif event.via == Event.Via.ADMIN:
+        by = _("you, in the admin site")
+    elif event.action in _NOT_SIGNED_IN:
         by = _("you, or somebody who knows your password")
     elif event.action == AccountEvent.Action.PASSWORD_RESET:
         by = _("you, or whoever opened the link that was mailed to you")
@@ -342,9 +458,9 @@ def _by_whom(event: KeyEvent | AccountEvent) -> list[Fact]:
     ]
 
 
-def without_links(user_agent: str) -> str:
+def without_links(text: str) -> str:
     """The text without anything that a mail program would turn into a link.
 
-    Somebody with a stolen session can choose this text, and the owner trusts the mail.
+    Somebody with a stolen session can choose this text, and whoever reads the mail trusts it.
     """
-    return re.sub(r"[@/:.](?=[^\W\d])|//", " ", user_agent)
+    return re.sub(r"[@/:.](?=[^\W\d])|//", " ", text)
