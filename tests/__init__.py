@@ -13,6 +13,7 @@
 - `wsgi_request`: any bytes as a request to the application in this process.
 - `hostile`: such requests made by Hypothesis, and that they did no harm.
 - `server`: the product in processes of its own, on a database of its own.
+- `api_clients`: API Clients of such a site.
 - `visitor`: a person at a browser without JavaScript, at a running site.
 - `trouble`: a running site while its database is away, and afterwards.
 - `cluster`: a PostgreSQL server that may be stopped.

@@ -83,7 +83,13 @@ def test_no_column_can_be_changed(rows, user, other_user, table, change):  # sec
     assert rows() == before
 
 
-@pytest.mark.parametrize(("table", "column"), [(TABLES[0], "reason"), (TABLES[0], "client_id"), (TABLES[1], "detail")])
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        *((TABLES[0], column) for column in ("reason", "client_id", "old_secret", "client_name", "detail")),
+        (TABLES[1], "detail"),
+    ],
+)
 def test_nor_what_only_one_kind_has(rows, table, column):  # security 70
     assert refused(f"UPDATE {table} SET {column} = 'x'")
 

@@ -16,6 +16,7 @@ import pytest
 
 from profiles import credentials
 
+from . import api_clients
 from .server import DEMO_PASSWORD, Server, postgres_url, sqlite_url
 from .test_promises import ask, call
 from .version_before import VersionBefore
@@ -165,14 +166,59 @@ def test_the_events_are_as_they_were_and_stay_so(site):  # security 70
     site.server.manage("check", "--database", "default", "--fail-level", "WARNING")
 
 
+def test_api_clients_go_one_migration_back_and_forth(site):
+    """What the database has beside the models stays as it is: triggers, and columns that only old servers know."""
+    server = site.server
+    pair = api_clients.make(server, "Nightly export")
+    api_clients.change(server, pair[0], "regenerate", "old_secret=OldSecret.DAY")
+    token = ask(server.url, *pair).json()["access_token"]
+    api_clients.change(server, pair[0], "edit", "about=company.About('Weekly export', '', profile)")
+    beside, events = besides(server), server.sql(EVENTS)
+    assert len(beside) > 8
+    server.stop()
+    server.manage("migrate", "--verbosity", "0", "profiles", "0011")
+    assert besides(server) == beside
+    assert server.sql(EVENTS) == events
+    test_the_events_are_as_they_were_and_stay_so(site)
+    server.manage("migrate", "--verbosity", "0")
+    assert besides(server) == beside
+    assert server.sql(EVENTS) == events
+    test_the_events_are_as_they_were_and_stay_so(site)
+    server.start(workers=1)
+    assert site.opens(pair)
+    assert site.accepts(token)
+    assert site.accepts(site.live[0])
+    api_clients.change(server, pair[0], "end_old_secret")
+    assert not site.opens(pair)
+    assert not site.accepts(token)
+
+
+def besides(server: Server) -> set[str]:
+    """Triggers by their names, but those that name all columns of events; and the columns of the version before."""
+    if server.environment["DATABASE_URL"].startswith("sqlite"):
+        named = server.sql("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+        columns = server.sql("SELECT name FROM pragma_table_info('profiles_oauthapplication')")
+    else:
+        named = server.sql("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal")
+        columns = server.sql(
+            "SELECT column_name FROM information_schema.columns WHERE table_name = 'profiles_oauthapplication'"
+        )
+    old = {"client_secret", "secret_hint", "secret_created"} & {name for (name,) in columns}
+    return {name for (name,) in named} | old
+
+
 def test_back_and_forth_again_nothing_is_lost(site):
     """To the version before: it works with what this one has made. And what it makes then works here."""
     server = site.server
+    of_company = api_clients.make(server, "Monthly export")
+    token_of_company = ask(server.url, *of_company).json()["access_token"]
     new = Visitor(server.url).sign_in(USED).regenerate()
     token = ask(server.url, *new).json()["access_token"]
     server.stop()
     server.manage("migrate", "--verbosity", "0", "profiles", "0008")
     assert site.before.issue(*site.pairs[USED]) is None
+    assert site.before.issue(*of_company) is None
+    assert not site.before.accepts(token_of_company)
     assert site.before.accepts(token)
     tokens = [token, site.issue(new), site.issue(site.pairs[UNUSED])]
     replaced = site.pairs[USED_BEFORE]
@@ -182,6 +228,8 @@ def test_back_and_forth_again_nothing_is_lost(site):
     assert all(site.accepts(token) for token in tokens)
     assert not site.opens(site.pairs.pop(USED))
     assert not site.opens(replaced)
+    assert not site.opens(of_company)  # that version had no such clients
+    assert not site.accepts(token_of_company)
     site.pairs[USED] = new
     assert all(site.opens(pair) for pair in site.pairs.values())
     test_what_had_ended_stays_ended(site)

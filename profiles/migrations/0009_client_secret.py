@@ -21,6 +21,19 @@ def lock_tables(apps, schema_editor):
     )
 
 
+def before_going_back(apps, schema_editor):
+    """The version before knows keys alone: an API Client of a company ends, with all that was obtained with it."""
+    lock_tables(apps, schema_editor)
+    if schema_editor.connection.vendor == 'postgresql':
+        # Else checks would be waiting for the end of the transaction, and no table could be altered before it.
+        schema_editor.execute('SET CONSTRAINTS ALL IMMEDIATE')
+    schema_editor.execute(
+        'DELETE FROM profiles_accesstoken WHERE application_id IN'
+        ' (SELECT id FROM profiles_oauthapplication WHERE company_id IS NOT NULL)'
+    )
+    schema_editor.execute('DELETE FROM profiles_oauthapplication WHERE company_id IS NOT NULL')
+
+
 class Migration(migrations.Migration):
 
     dependencies = [
@@ -218,5 +231,5 @@ class Migration(migrations.Migration):
             field=models.PositiveBigIntegerField(db_default=0, default=0, editable=False, verbose_name='key version'),
         ),
         # On the way back this comes first.
-        migrations.RunPython(migrations.RunPython.noop, lock_tables),
+        migrations.RunPython(migrations.RunPython.noop, before_going_back),
     ]
