@@ -23,6 +23,8 @@ COMPANY_SECRET_PREFIX = "avc_"  # noqa: S105 - published, not secret
 TOKEN_PREFIX = "avt_"  # noqa: S105 - published, not secret
 
 CLIENT_ID_PATTERN = r"[0-9a-f]{32}"
+KEY_SECRET_PATTERN = SECRET_PREFIX + r"[0-9A-Za-z]{49}"
+COMPANY_SECRET_PATTERN = COMPANY_SECRET_PREFIX + r"[0-9A-Za-z]{49}"
 SECRET_PATTERN = f"(?:{SECRET_PREFIX}|{COMPANY_SECRET_PREFIX})" + r"[0-9A-Za-z]{49}"
 TOKEN_PATTERN = TOKEN_PREFIX + r"[0-9A-Za-z]{49}"
 

@@ -47,7 +47,7 @@ def colleagues(viewer: Viewer) -> QuerySet[User]:
 
 
 def clients(viewer: Viewer) -> QuerySet[OAuthApplication]:
-    """The API Clients of the viewer's company."""
+    """The API Clients of the viewer's company; without a company there are none."""
     return OAuthApplication.objects.filter(company__isnull=False, company=viewer.company_id)
 
 

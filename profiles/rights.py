@@ -85,7 +85,7 @@ class RightsScopes(BaseScopes):
 
     def get_all_scopes(self) -> dict[str, str]:
         described = {right: str(text) for right, text in DESCRIPTIONS.items()}
-        return {INHERIT: "Everything that the owner's access profile allows", **described}
+        return {INHERIT: "Everything that the access profile allows", **described}
 
     def get_available_scopes(self, application=None, request=None, *args, **kwargs) -> list[str]:  # type: ignore[no-untyped-def]  # the toolkit's signature
         return list(self.get_all_scopes())

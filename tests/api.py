@@ -13,11 +13,12 @@ from profiles.http.operations import served
 if TYPE_CHECKING:
     from django.test.client import _MonkeyPatchedWSGIResponse as Response
 
-CURRENT, RIGHTS, USERS, PROFILES = (
+CURRENT, RIGHTS, USERS, PROFILES, CLIENTS = (
     "/api/v1/users/current",
     "/api/v1/users/rights",
     "/api/v1/users",
     "/api/v1/profiles",
+    "/api/v1/clients",
 )
 # Address -> the right it needs: of each operation without a parameter in its path.
 NEEDS = {it.path: it.right for it in served() if it.access is Access.BEARER and "{" not in it.path}

@@ -22,6 +22,17 @@ import requests
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_PASSWORD = "A long enough demo password"
 START_WITHIN = 30  # seconds
+# The demo user holds all that an API Client with one of the profiles Operator and Viewer may do.
+MAKE_CLIENT = """
+import uuid
+from profiles.clients import company
+from profiles.models import AccessProfile, KeyEvent, User
+from profiles.origin import Origin
+maker = User.objects.get(email="user@demo.example")
+about = company.About(f"Client {uuid.uuid4().hex}", "", AccessProfile.objects.get(name=PROFILE))
+client, secret = company.create(company=maker.company, about=about, origin=Origin(maker, KeyEvent.Via.COMMAND))
+print(client.client_id, secret)
+"""
 HELD_AT_MOST = 5000
 IMPATIENT = (
     "from airvantage_keys import exchange, server; exchange.BODY_WITHIN = 1; "
@@ -66,6 +77,11 @@ class Server:
         with psycopg.connect(address, autocommit=True) as connection:
             cursor = connection.execute(statement, values)
             return cursor.fetchall() if cursor.description else []
+
+    def make_client(self, profile: str) -> tuple[str, str]:
+        """A new API Client of the demo company with this access profile: its Client ID and its Secret key."""
+        client_id, secret = self.manage("shell", "-c", f"PROFILE = {profile!r}{MAKE_CLIENT}").split()[-2:]
+        return client_id, secret
 
     def prepare(self) -> None:
         self.manage("migrate", "--verbosity", "0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -11,12 +12,13 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from profiles.models import AccessProfile, Company, User
+from profiles.models import AccessProfile, Company, OAuthApplication, User
 
-from .api import ALL_NEEDED, PROFILES, USERS, assert_api_error, get
+from .api import ALL_NEEDED, CLIENTS, PROFILES, USERS, assert_api_error, get
+from .conftest import make_client, make_key, use
 
 pytestmark = pytest.mark.django_db
-every_list = pytest.mark.parametrize("address", [USERS, PROFILES])
+every_list = pytest.mark.parametrize("address", [USERS, PROFILES, CLIENTS])
 
 
 @pytest.fixture
@@ -69,6 +71,108 @@ def test_profiles_in_this_form(token, access_profile):
     }
     rights = get(PROFILES, token, f"uid={other.uid}&fields=uid,name,rights").json()["items"]
     assert rights == [{"uid": other.uid, "name": "Beginner", "rights": ["entities.systems.view"]}]
+
+
+@pytest.fixture
+def clients(user: User) -> list[OAuthApplication]:
+    """Three API Clients of the user's company: made and used at different moments, one never, one disabled."""
+    profile = AccessProfile.objects.create(name="Of clients", rights=[])
+    day = datetime(2026, 1, 1, 12, 30, 15, 999_000, UTC)
+    made = [
+        ("Weekly", "f" * 32, day + timedelta(days=3), day + timedelta(days=5), ""),
+        ("audit", "0" * 32, day + timedelta(days=1), None, ""),
+        ("Nightly", "8" * 32, day + timedelta(days=2), day + timedelta(days=4), "Of the fleet\nof Älmhult"),
+    ]
+    for name, client_id, created, last_used, note in made:
+        client = OAuthApplication.objects.create(
+            company=user.company, name=name, client_id=client_id, access_profile=profile, note=note, last_used=last_used
+        )
+        # Django says when it was made.
+        OAuthApplication.objects.filter(pk=client.pk).update(created=created, disabled=name == "audit")
+    return list(OAuthApplication.objects.filter(company=user.company).order_by("id"))
+
+
+def test_clients_in_this_form(token, clients):
+    profile = {"uid": clients[0].access_profile.uid, "name": "Of clients"}
+    assert get(CLIENTS, token).json() == {
+        "items": [
+            {
+                "uid": "0" * 32,
+                "name": "audit",
+                "note": "",
+                "profile": profile,
+                "enabled": False,
+                "created": "2026-01-02T12:30:15Z",
+                "lastUsed": None,
+            },
+            {
+                "uid": "8" * 32,
+                "name": "Nightly",
+                "note": "Of the fleet\nof Älmhult",
+                "profile": profile,
+                "enabled": True,
+                "created": "2026-01-03T12:30:15Z",
+                "lastUsed": "2026-01-05T12:30:15Z",
+            },
+            {
+                "uid": "f" * 32,
+                "name": "Weekly",
+                "note": "",
+                "profile": profile,
+                "enabled": True,
+                "created": "2026-01-04T12:30:15Z",
+                "lastUsed": "2026-01-06T12:30:15Z",
+            },
+        ],
+        "count": 3,
+        "size": 3,
+        "offset": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("orderBy=uid", ["audit", "Nightly", "Weekly"]),
+        ("orderBy=-uid", ["Weekly", "Nightly", "audit"]),
+        ("orderBy=-created", ["Weekly", "Nightly", "audit"]),
+        ("orderBy=created", ["audit", "Nightly", "Weekly"]),
+        ("orderBy=lastUsed", ["audit", "Nightly", "Weekly"]),
+        ("orderBy=-lastUsed,name", ["Weekly", "Nightly", "audit"]),
+        ("orderBy=-name", ["Weekly", "Nightly", "audit"]),
+        ("orderBy=-name&size=1&offset=1", ["Nightly"]),
+        ("uid=" + "8" * 32, ["Nightly"]),
+        ("uid=" + "9" * 32, []),
+        ("name=LY", ["Nightly", "Weekly"]),
+    ],
+)
+def test_clients_have_order_and_filters(query, expected, token, clients):
+    assert names(get(CLIENTS, token, query)) == expected
+
+
+def test_clients_are_those_of_the_company_and_no_keys(token, user, other_user, manager, client_profile, clients):
+    make_key(other_user)
+    manager.company = Company.objects.create(name="Else")
+    manager.save()
+    strange = make_client(manager, client_profile, "Strange")
+    assert names(get(CLIENTS, token)) == ["audit", "Nightly", "Weekly"]
+    assert get(CLIENTS, token, f"uid={strange.client_id}").json()["items"] == []
+    User.objects.filter(pk=user.pk).update(company=None)
+    assert get(CLIENTS, token).json()["count"] == 0
+
+
+def test_a_client_is_shown_without_secret_digest_hint_and_address(token, api_client):  # security 3
+    use(api_client, address="198.51.100.9", user_agent="export/1")
+    every = "name,note,profile,enabled,created,lastUsed"
+    with CaptureQueriesContext(connection) as queries:
+        answer = get(CLIENTS, token, f"fields={every}")
+    assert answer.json()["items"][0]["lastUsed"] is not None
+    assert not any(it in answer.content.decode() for it in ("198.51.100.9", "export/1", "Mia", "hint", "digest"))
+    [read] = [it["sql"] for it in queries if "LIMIT" in it["sql"]]
+    assert "last_used_address" not in read
+    assert "clientsecret" not in read
+    for field in ("secret", "hint", "digest", "maker", "lastUsedAddress", "client_id"):
+        assert_api_error(get(CLIENTS, token, f"fields={field}"), 400, "fields.unknown")
 
 
 @pytest.mark.parametrize("query", ["", "name=stranger", "uid={uid}", "company={company}", "orderBy=-email&size=500"])
@@ -255,7 +359,7 @@ def test_no_query_is_too_strange(address, query, token):  # promise 7
         assert body["size"] > 0 or body["offset"] >= body["count"]
 
 
-def test_queries_of_a_list(token, colleagues, django_assert_num_queries):
+def test_queries_of_a_list(token, colleagues, clients, django_assert_num_queries):
     get(USERS, token)  # notes the use
     # 1. the token  2. the users with company and profile
     for query in ("", "size=6", "name=nobody", "fields=company,profile"):
@@ -265,9 +369,11 @@ def test_queries_of_a_list(token, colleagues, django_assert_num_queries):
     for query in ("size=5", "size=1", "offset=9"):
         with django_assert_num_queries(3):
             get(USERS, token, query)
-    # 1. the token  2. the profiles
+    # 1. the token  2. the profiles, or the clients with their profiles
     with django_assert_num_queries(2):
         get(PROFILES, token, "fields=rights")
+    with django_assert_num_queries(2):
+        get(CLIENTS, token)
 
 
 def test_a_password_is_not_even_read(token, colleagues):  # security 3

@@ -46,9 +46,9 @@ def end(verb: str, user: User, admin: User) -> None:
     ("verb", "said"),
     [
         ("regenerate", "The client secret was replaced on"),
-        ("end", "The client secret was ended by its owner on"),
-        ("delete", "The client secret ended with its key, which was deleted on"),
-        ("revoke", "The client secret ended with its key, which an administrator revoked on"),
+        ("end", "The client secret was ended on"),
+        ("delete", "The client secret ended with its client, which was deleted on"),
+        ("revoke", "The client secret ended with its client, which an administrator revoked on"),
     ],
 )
 @pytest.mark.parametrize("path", [TOKEN, REVOKE, INTROSPECT])
@@ -93,9 +93,9 @@ def test_the_owner_sees_that_it_was_tried(signed_in, user, key):  # security 28
     ("verb", "said"),
     [
         ("regenerate", "The access token ended when the secret key was regenerated, at "),
-        ("end", "The access token ended when the old secret key was ended by its owner, at "),
-        ("delete", "The access token ended when the key was deleted, at "),
-        ("revoke", "The access token ended when the key was revoked, at "),
+        ("end", "The access token ended when the old secret key was ended, at "),
+        ("delete", "The access token ended when its client was deleted, at "),
+        ("revoke", "The access token ended when its client was revoked, at "),
     ],
 )
 def test_a_token_says_why_it_has_ended(user, admin_user, key, token, verb, said):

@@ -16,7 +16,8 @@ from profiles.http.parameters import BODY_AT_MOST
 from profiles.models import OAuthApplication
 
 from .access import declaring
-from .conftest import make_token
+from .api import CURRENT, get
+from .conftest import KeyPair, make_token, works
 from .hostile import (
     a_long_request_is_long_to_read,
     authorizations,
@@ -109,9 +110,11 @@ def test_an_oauth_endpoint_takes_whatever_comes(path, limits, key, unharmed, mon
     unharmed()
 
 
+@pytest.mark.parametrize("whose", ["key", "api_client"])
 @pytest.mark.parametrize("path", NEEDS_TOKEN)
-def test_an_api_address_takes_whatever_comes(path, key, unharmed):  # security 47, 48
-    offered = make_token(key)
+def test_an_api_address_takes_whatever_comes(path, whose, key, unharmed, request):  # security 47, 48
+    pair: KeyPair = request.getfixturevalue(whose)
+    offered = make_token(pair)
     names = ["size", "offset", "uid", "name", "fields", "orderBy", "access_token", "company"]
     values = {
         "size": st.sampled_from(["1", "2", "100", "500", "501", "0", "-1", "1.0", "\uff11", "1" * 5000, ""]),
@@ -119,7 +122,7 @@ def test_an_api_address_takes_whatever_comes(path, key, unharmed):  # security 4
         "uid": st.sampled_from(["0" * 32, "f" * 32, "A" * 32, "%", "\0"]),
         "name": st.sampled_from(["a", "%", "_", "\\", "'", "\0", "\ud800", "İ", "ß", "x" * 151]),
         "fields": st.sampled_from(["uid", "name", "uid,name", "email,picture", ",", "password", "uid," * 1000]),
-        "orderBy": st.sampled_from(["name", "-name,+uid", "--name", "name,-name", "password", "-,"]),
+        "orderBy": st.sampled_from(["name", "-name,+uid", "--name", "name,-name", "-lastUsed,created", "-,"]),
     }
 
     @hostile
@@ -129,7 +132,7 @@ def test_an_api_address_takes_whatever_comes(path, key, unharmed):  # security 4
         content_type=content_types,
         authorization=mostly(
             st.just({"Authorization": f"Bearer {offered}"}),
-            authorizations([f"bearer  {offered} ", key.basic, f"Bearer {key.secret}", f"Bearer {offered[:-1]}"]),
+            authorizations([f"bearer  {offered} ", pair.basic, f"Bearer {pair.secret}", f"Bearer {offered[:-1]}"]),
         ),
         headers=other_headers,
         body=mostly(st.just(b""), forms(names, {"access_token": st.just(offered)})),
@@ -143,6 +146,8 @@ def test_an_api_address_takes_whatever_comes(path, key, unharmed):  # security 4
 
     run()
     unharmed()
+    assert works(pair.client_id, pair.secret)
+    assert get(CURRENT, offered).status_code == 200
 
 
 def test_any_other_address_of_ours_takes_whatever_comes(key, unharmed):

@@ -36,6 +36,7 @@ def test_a_key_learns_about_its_own_live_token(user, key, token):  # security 54
         "exp": int(row.expires.timestamp()),
         "iat": int(row.created.timestamp()),
         "sub": user.uid,
+        "companyId": user.company.uid,
     }
 
 

@@ -19,7 +19,7 @@ from profiles.http import errors, parameters
 from profiles.http.errors import Code
 from profiles.models import AccessProfile, User
 
-from .api import ALL_NEEDED, CURRENT, NEEDS, PROFILES, RIGHTS, USERS, call, get
+from .api import ALL_NEEDED, CLIENTS, CURRENT, NEEDS, PROFILES, RIGHTS, USERS, call, get
 from .oauth import GRANT, INTROSPECT, REVOKE, TOKEN, ask, post
 from .server import ROOT
 
@@ -64,7 +64,7 @@ def check_answer(response: Any, path: str, method: str = "get") -> None:
     described = response_of(path, method, response.status_code)
     content = described["content"]["application/json"]
     check(response.json(), content["schema"])
-    if "examples" in content:
+    if response.status_code >= 400:
         assert response.json()["error"] in content["examples"]
     for header in described["headers"]:
         assert header in response.headers
@@ -129,7 +129,7 @@ def test_it_has_the_scopes_and_each_address_its_right():
     said = {path: DOCUMENT["paths"][path]["get"]["security"] for path in NEEDS}
     assert said == {path: [{"oauth2": [right] if right else []}] for path, right in NEEDS.items()}
     known = {USERS: "accountNetwork.users.view", PROFILES: "accountNetwork.profiles.view", CURRENT: None, RIGHTS: None}
-    assert NEEDS.items() >= known.items()
+    assert NEEDS.items() >= (known | {CLIENTS: "accountNetwork.apiClients.view"}).items()
 
 
 @pytest.fixture
@@ -148,9 +148,10 @@ def full_token(token: str, access_profile: AccessProfile, user: User) -> str:
         (USERS, "fields=picture"),
         (USERS, "size=1&offset=1"),
         (PROFILES, "fields=rights"),
+        (CLIENTS, "fields=lastUsed"),
     ],
 )
-def test_answers_are_as_described(path, query, full_token, other_user):
+def test_answers_are_as_described(path, query, full_token, other_user, api_client):
     response = get(path, full_token, query)
     assert response.status_code == 200
     check_answer(response, path)
@@ -172,7 +173,7 @@ REFUSED = {
     "offset.invalid": (PROFILES, "offset=x"),
     "uid.invalid": (USERS, "uid=x"),
     "name.invalid": (PROFILES, "name=%00"),
-    "fields.unknown": (USERS, "fields=x"),
+    "fields.unknown": (CLIENTS, "fields=hint"),
     "orderBy.unknown": (PROFILES, "orderBy=x"),
     "token.missing": (RIGHTS, ""),
     "token.invalid": (RIGHTS, ""),
@@ -301,8 +302,24 @@ def test_the_page_shows_each_address_parameter_code_and_right(page):
 
 
 def test_the_page_publishes_the_patterns_for_scanners(page):  # security 12
-    for pattern in (credentials.SECRET_PATTERN, credentials.TOKEN_PATTERN, credentials.CLIENT_ID_PATTERN):
+    assert credentials.COMPANY_SECRET_PATTERN == "avc_[0-9A-Za-z]{49}"
+    for pattern in (
+        credentials.KEY_SECRET_PATTERN,
+        credentials.COMPANY_SECRET_PATTERN,
+        credentials.TOKEN_PATTERN,
+        credentials.CLIENT_ID_PATTERN,
+    ):
         assert pattern in page
+
+
+@pytest.mark.parametrize(("path", "method"), [(CURRENT, "get"), (INTROSPECT, "post")])
+def test_what_a_client_is_answered_stands_beside_what_a_user_is(path, method, page):
+    content = response_of(path, method, 200)["content"]["application/json"]
+    of_key, of_client = (content["examples"][name]["value"] for name in ("key", "client"))
+    assert of_key["uid" if method == "get" else "sub"] != of_client["uid" if method == "get" else "sub"]
+    assert of_key["email" if method == "get" else "username"]
+    assert of_client.get("email") is of_client.get("username") is None
+    assert page.count("Answer to an API Client") == page.count("Answer to a personal key") == 2
 
 
 def test_the_links_within_the_page_lead_somewhere(page):

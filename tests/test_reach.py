@@ -18,14 +18,16 @@ from django.core import mail
 from django.db import transaction
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from profiles import reach, rights
 from profiles.account import activity
+from profiles.clients import changes, tokens
 from profiles.models import AccessProfile, AccessToken, AccountEvent, Company, KeyEvent, OAuthApplication, User
 from profiles.origin import Origin
 
 from .admin_site import browser_of, permit
-from .conftest import PASSWORD, make_client, make_key, make_token
+from .conftest import PASSWORD, KeyPair, make_client, make_key, make_token
 
 pytestmark = pytest.mark.django_db
 
@@ -423,6 +425,27 @@ def test_who_holds_more_can_be_renamed_and_deactivated_but_not_let_in(world):
     client.post(f"{USERS}{powerful.pk}/change/", form(powerful))
     powerful.refresh_from_db()
     assert not powerful.is_active
+
+
+def test_everybody_sees_the_api_clients_of_their_own_company_alone(world):
+    made = {
+        company: OAuthApplication.objects.create(company=company, name="Export", access_profile=world.small)
+        for company in (world.own, world.other)
+    }
+    for name, expected in (
+        ("colleague", [made[world.own]]),
+        ("foreigner", [made[world.other]]),
+        ("nobodys", []),  # nor the keys, which are of no company either
+        ("boss", [made[world.own]]),
+    ):
+        viewer = User.objects.get(name=name)
+        assert list(reach.clients(viewer)) == expected, name
+    for company, client in made.items():
+        secret = changes.new_secret(client, Origin(world.actor, KeyEvent.Via.CLIENTS), timezone.now())
+        found = tokens.find(make_token(KeyPair(client, secret)))
+        assert found
+        assert list(reach.clients(found.owner)) == [client]
+        assert set(reach.colleagues(found.owner)) == set(User.objects.filter(company=company))
 
 
 def test_an_open_invitation_is_not_taken_over(world):

@@ -32,9 +32,9 @@ ENDED: dict[str, str] = {
     "expired": "expired",
     EndReason.REPLACED: "ended when the secret key was regenerated,",
     tokens.STOPPED: "ended when the old secret key stopped,",
-    EndReason.ENDED: "ended when the old secret key was ended by its owner,",
-    EndReason.DELETED: "ended when the key was deleted,",
-    EndReason.REVOKED: "ended when the key was revoked,",
+    EndReason.ENDED: "ended when the old secret key was ended,",
+    EndReason.DELETED: "ended when its client was deleted,",
+    EndReason.REVOKED: "ended when its client was revoked,",
     EndReason.LEAKED: "ended when the secret key was reported as leaked,",
 }
 
@@ -49,7 +49,7 @@ class ApiCall:
 
     @property
     def owner(self) -> tokens.Owner:
-        """The owner of the key, as whom the call acts."""
+        """As whom the call acts: the owner of the key, or the API Client itself."""
         return self.token.owner
 
 
@@ -74,8 +74,8 @@ P = ParamSpec("P")
 def bearer(*, right: str | None = None) -> Callable[[Callable[Concatenate[ApiCall, P], object]], Callable[..., Answer]]:
     """Let in a GET with an active access token whose effective rights include `right`.
 
-    The token is looked up and its owner's rights are read at each request; nothing of that is cached. A successful
-    call counts as a use of the key; a refused one does not, whatever the reason. What the operation returns is
+    The token is looked up and the rights behind it are read at each request; nothing of that is cached. A successful
+    call counts as a use of the client; a refused one does not, whatever the reason. What the operation returns is
     answered as JSON, unless it is an answer.
     """
 

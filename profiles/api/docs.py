@@ -9,7 +9,7 @@ from itertools import groupby
 from django.conf import settings
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
-from msgspec import UNSET, to_builtins
+from msgspec import to_builtins
 
 from .. import credentials, rights
 from ..http.access import Access
@@ -21,6 +21,7 @@ from ..oauth import shapes
 from . import openapi
 from .listing import BAD_LIST_REQUEST
 
+_CAPTIONS = {"": "Answer", "key": "Answer to a personal key", "client": "Answer to an API Client"}
 _STRING = re.compile(r'("(?:[^"\\]|\\.)*")(:?)')
 
 
@@ -50,7 +51,8 @@ def context() -> dict[str, object]:
         },
         "oauth_errors": {it.code: _text(it.meaning) for it in openapi.codes(OAuthError)},
         "patterns": {
-            "Secret key": rf"\b{credentials.SECRET_PATTERN}\b",
+            "Secret key of a personal API access key": rf"\b{credentials.KEY_SECRET_PATTERN}\b",
+            "Secret key of an API Client": rf"\b{credentials.COMPANY_SECRET_PATTERN}\b",
             "Access token": rf"\b{credentials.TOKEN_PATTERN}\b",
             "Client ID": rf"\b{credentials.CLIENT_ID_PATTERN}\b",
         },
@@ -58,7 +60,7 @@ def context() -> dict[str, object]:
 
 
 def curl_example() -> str:
-    """From key to answer, for a shell with CLIENT_ID and CLIENT_SECRET set."""
+    """From credentials to answer, for a shell with CLIENT_ID and CLIENT_SECRET set."""
     return f"""\
 TOKEN=$(curl --silent --user "$CLIENT_ID:$CLIENT_SECRET" \\
   --data grant_type=client_credentials \\
@@ -92,7 +94,7 @@ print(me.json())"""
 
 
 def _operation(operation: Operation, schemas: Json) -> dict[str, object]:
-    example = operation.answers[200].example
+    examples = operation.answers[200].examples
     form = schemas[operation.form.__name__] if operation.form else {"properties": {}}
     return {
         "id": operation.id,
@@ -112,7 +114,7 @@ def _operation(operation: Operation, schemas: Json) -> dict[str, object]:
             ),
         ],
         "request": _request(operation),
-        "answer": "" if example is UNSET else _json(example),
+        "answers": {_CAPTIONS[name]: _json(example) for name, example in examples.items()},
         # Those that can happen everywhere, with a 5 in front, are not listed.
         "errors": {it.status: [code.code for code in it.codes] for it in operation.refusals if it.status < 500},
     }

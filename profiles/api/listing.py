@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import msgspec
-from django.db.models import Model, QuerySet
+from django.db.models import F, Model, QuerySet
 from django.db.models.expressions import OrderBy
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -87,9 +87,10 @@ class Listing:
     """A list of what `item` shows. Its Structs are called after that: of `User` they are `UserItem` and `UserList`."""
 
     def __init__(
-        self, item: type[Struct], description: str, *, by_default: tuple[str, ...], order: Mapping[str, str]
+        self, item: type[Struct], description: str, *, by_default: tuple[str, ...], order: Mapping[str, str | F]
     ) -> None:
-        """`order`: what a client calls it -> the column, by its code points, so that each database has the same order.
+        """`order`: what a client calls it -> the column, so that each database has the same order. That of a text by
+        its name, to be ordered by code points; any other as F, of which null comes before everything.
 
         `by_default` are the fields that are shown if none are asked for. `uid` is always shown.
         """
@@ -105,7 +106,7 @@ class Listing:
         offset = _number(parameters, "offset", OFFSET_INVALID, default=0, at_least=0, at_most=OFFSET_AT_MOST)
         fields = self._fields(parameters.get("fields", ""))
         order = self._order(parameters.get("orderBy", ""))
-        rows = _filtered(rows, parameters)
+        rows = self._filtered(rows, parameters)
         columns = tuple(dict.fromkeys(column for read in fields.values() for column in read.columns))
         # What is not shown is not read: above all the password's hash.
         found = list(rows.order_by(*order, "id").values_list(*columns)[offset : offset + size])
@@ -127,7 +128,7 @@ class Listing:
                 "orderBy",
                 f"The fields to order by, separated by commas, of {_quoted(self.order)}; with `-` before it, from high "
                 "to low. Default: `name`. Texts are ordered by the code points of Unicode, names without regard to "
-                "case.",
+                "case; what is null comes first.",
                 _separated(self.order, before="-?"),
             ),
         )
@@ -160,9 +161,32 @@ class Listing:
                     f"orderBy is a comma-separated list of {', '.join(self.order)}, each with - before it to descend.",
                     parameters=[field[:_QUOTE_AT_MOST]],
                 )
-            by = ByCodePoint(self.order[name])
-            order.setdefault(name, by.asc() if field == name else by.desc())
+            column = self.order[name]
+            if isinstance(column, F):
+                by = column.asc(nulls_first=True) if field == name else column.desc(nulls_last=True)
+            else:
+                of_text = ByCodePoint(column)
+                by = of_text.asc() if field == name else of_text.desc()
+            order.setdefault(name, by)
         return list(order.values())
+
+    def _filtered(self, rows: QuerySet[M], parameters: Mapping[str, str]) -> QuerySet[M]:
+        if (uid := parameters.get("uid")) is not None:
+            if not _is_uid(uid):
+                # An empty uid too: it is probably a mistake of the caller, who must not get everybody instead.
+                raise ApiRefused(UID_INVALID, "uid is 32 lower-case hex characters.", parameters=[uid[:_QUOTE_AT_MOST]])
+            [column] = self.fields["uid"].columns
+            rows = rows.filter(**{column: uid})
+        if name := parameters.get("name"):
+            # PostgreSQL does not accept NUL in text.
+            if "\0" in name or len(name) > NAME_AT_MOST:
+                raise ApiRefused(
+                    NAME_INVALID,
+                    f"name is part of a name: at most {NAME_AT_MOST} characters, none of them NUL.",
+                    parameters=[name[:_QUOTE_AT_MOST]],
+                )
+            rows = rows.filter(name_folded__contains=spelling.folded(name))
+        return rows
 
 
 def _read(name: str, hint: object) -> Read:
@@ -227,24 +251,6 @@ def _number(parameters: Mapping[str, str], name: str, code: Code, *, default: in
         f"{name} is a number from {at_least} to {at_most}.",
         parameters=[text[:_QUOTE_AT_MOST]],
     )
-
-
-def _filtered(rows: QuerySet[M], parameters: Mapping[str, str]) -> QuerySet[M]:
-    if (uid := parameters.get("uid")) is not None:
-        if not _is_uid(uid):
-            # An empty uid too: it is probably a mistake of the caller, who must not get everybody instead.
-            raise ApiRefused(UID_INVALID, "uid is 32 lower-case hex characters.", parameters=[uid[:_QUOTE_AT_MOST]])
-        rows = rows.filter(uid=uid)
-    if name := parameters.get("name"):
-        # PostgreSQL does not accept NUL in text.
-        if "\0" in name or len(name) > NAME_AT_MOST:
-            raise ApiRefused(
-                NAME_INVALID,
-                f"name is part of a name: at most {NAME_AT_MOST} characters, none of them NUL.",
-                parameters=[name[:_QUOTE_AT_MOST]],
-            )
-        rows = rows.filter(name_folded__contains=spelling.folded(name))
-    return rows
 
 
 def _count(rows: QuerySet[M], *, offset: int, size: int, found: int) -> int:

@@ -17,7 +17,6 @@ from typing import Any
 import msgspec
 from django.conf import settings
 from django.utils import translation
-from msgspec import UNSET
 
 from .. import rights
 from ..http.access import Access
@@ -64,13 +63,15 @@ def _document(base_url: str, operations: tuple[Operation, ...]) -> Json:
         "info": {
             "title": "AirVantage API",
             "version": VERSION,
-            "summary": "Act as yourself from a script, with your personal API access key.",
+            "summary": "Act as yourself or for your company from a script.",
             "description": (
-                "Exchange the Client ID and the Secret key of your personal API access key for an access token "
-                "(OAuth 2.0, grant client_credentials), and send it as `Authorization: Bearer <token>`. A request "
-                "may do what both the scope of its token and your access profile allow at that moment. "
-                "Regenerating or deleting the key ends its access tokens at once. Unknown parameters are ignored; one "
-                "that is sent twice is refused."
+                "Exchange the Client ID and the Secret key of a client for an access token (OAuth 2.0, grant "
+                "client_credentials), and send it as `Authorization: Bearer <token>`. A client is either your "
+                "personal API access key, which acts as you, or an API Client of your company, which acts as itself "
+                "with an access profile of its own. A request may do what both the scope of its token and that access "
+                "profile allow at that moment. Regenerating the Secret key or deleting the client ends its access "
+                "tokens at once, unless the old Secret key was left good for a while. Unknown parameters are ignored; "
+                "one that is sent twice is refused."
             ),
         },
         "servers": [{"url": base_url}],
@@ -161,8 +162,9 @@ def _content(content: Content, types: dict[int, Json]) -> Iterator[tuple[str, An
     if content.headers:
         yield "headers", _headers(content.headers)
     if content.shape:
-        example = {} if content.example is UNSET else {"example": msgspec.to_builtins(content.example)}
-        yield "content", {kind: {"schema": types[id(content.shape)], **example} for kind in content.types}
+        examples: Json = {name: {"value": msgspec.to_builtins(it)} for name, it in content.examples.items()}
+        shown = {"example": examples[""]["value"]} if "" in examples else {"examples": examples} if examples else {}
+        yield "content", {kind: {"schema": types[id(content.shape)], **shown} for kind in content.types}
 
 
 def _refusal(refusal: Refusal) -> Json:
@@ -185,7 +187,7 @@ def _security_schemes() -> Json:
             "type": "oauth2",
             "description": (
                 "An access token, in the header Authorization only. A right is needed as an effective right: the "
-                f"scope is `{rights.INHERIT}` or names it, and the owner's access profile allows it now."
+                f"scope is `{rights.INHERIT}` or names it, and the access profile allows it now."
             ),
             "flows": {"clientCredentials": {"tokenUrl": absolute_url("oauth-token"), "scopes": oauth2_scopes()}},
         },

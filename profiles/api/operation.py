@@ -26,13 +26,15 @@ def operation(
     *,
     says: str,
     example: object,
+    of_client: object = UNSET,
     listing: Listing | None = None,
     refusals: tuple[Refusal, ...] = (),
     **said: Unpack[Said],
 ) -> Callable[[Callable[Concatenate[ApiCall, P], object]], Callable[..., Answer]]:
     """Declare a GET of `path`, below /api/v1, by whoever has the right. Its shape is what the function returns.
 
-    `says` is what the answer means, and `example` one of it, or of an item of the listing. A refusal of its own takes
+    `says` is what the answer means, and `example` one of it, or of an item of the listing; `of_client` is one for an
+    API Client, where that differs. A refusal of its own takes
     the place of the usual one with the same status.
     """
     if listing:
@@ -44,7 +46,7 @@ def operation(
 
     def decorator(function: Callable[Concatenate[ApiCall, P], object]) -> Callable[..., Answer]:
         shape: Any = listing.page if listing else get_type_hints(function, include_extras=True)["return"]
-        declared = described(path, answers={200: Content(says, shape, example)}, refusals=refusals, **said)
+        declared = described(path, answers={200: Content(says, shape, example, of_client)}, refusals=refusals, **said)
         return declared(bearer(right=right)(function))
 
     return decorator
@@ -72,7 +74,7 @@ def public(path: str, *, summary: str, shape: Any, kind: str = JSON) -> Callable
             path=path,
             tag=DOCUMENTATION,
             summary=summary,
-            answers={200: Content(f"{summary}.", shape, UNSET, (kind,), {})},
+            answers={200: Content(f"{summary}.", shape, types=(kind,), headers={})},
             own_refusals=(errors.NOT_ALLOWED,),
         )
 

@@ -1,4 +1,7 @@
-"""The JSON API. Each operation acts as the owner of the key, and is told in `docs` as it is declared here."""
+"""The JSON API. Each operation acts as the owner of the key, or as the API Client, that the token is of.
+
+It is told in `docs` as it is declared here.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +22,25 @@ from ..models import AccessProfile, User
 from . import docs, openapi, pictures, schemas
 from .bearer import METHODS, ApiCall, ApiRefused, bearer
 from .operation import described, operation, public
-from .schemas import JO, OPERATOR, PROFILES, USERS
+from .schemas import CLIENTS, JO, NIGHTLY_EXPORT, NIGHTLY_EXPORT_ITSELF, OPERATOR, PROFILES, USERS
 
 USERS_TAG = Tag("Users", "Who you are, what you may do, and who else is in your company.")
+CLIENTS_TAG = Tag("API Clients", "The clients that belong to your company, and act for it whoever has made them.")
 PROFILES_TAG = Tag("Access profiles", "Named sets of rights, given to users by administrators.")
 
 
-@operation("users/current", tag=USERS_TAG, summary="Who am I?", says="The owner of the key.", example=JO)
+@operation(
+    "users/current",
+    tag=USERS_TAG,
+    summary="Who am I?",
+    says="The owner of the key, or the API Client.",
+    example=JO,
+    of_client=NIGHTLY_EXPORT_ITSELF,
+)
 def get_current_user(call: ApiCall) -> schemas.User:
-    """The owner of the key. Any active token is enough."""
+    """The owner of the key. An API Client is told about itself: its Client ID as `uid`, its name, its company and its
+    access profile, and no e-mail address. Any active token is enough.
+    """
     return schemas.user(call.owner)
 
 
@@ -39,7 +52,7 @@ def get_current_user(call: ApiCall) -> schemas.User:
     example=[rights.VIEW_USERS, "entities.systems.view"],
 )
 def get_current_rights(call: ApiCall) -> list[schemas.Right]:
-    """The effective rights of this token, sorted: what its scope and your access profile both allow now. Any active
+    """The effective rights of this token, sorted: what its scope and the access profile both allow now. Any active
     token is enough.
     """
     return sorted(call.token.rights)
@@ -75,7 +88,7 @@ _PICTURE_HEADERS = {"ETag": "ETag", "Cache-Control": "Cache-Control"}
 )
 @declares(Access.BEARER)
 def get_user_picture(call: Call, uid: str, size: str) -> Answer:
-    """Your own with any active token, that of another user of your company with the right `accountNetwork.users.view`.
+    """Your own with any active token, that of another user of the company with the right `accountNetwork.users.view`.
     Send the `ETag` of the picture that you have as `If-None-Match`. This address alone can also be opened by the
     session of a signed-in browser, which sees what a token of its user would.
     """
@@ -111,8 +124,26 @@ def get_user_picture(call: Call, uid: str, size: str) -> Answer:
     example=JO,
 )
 def list_users(call: ApiCall) -> Struct:
-    """The users of your company, yourself and inactive users included. If you belong to no company, only yourself."""
+    """The users of the company, yourself and inactive users included. If you belong to no company, only yourself.
+    API Clients are no users, and not among them.
+    """
     return USERS.page_of(reach.colleagues(call.owner), call.parameters)
+
+
+@operation(
+    "clients",
+    listing=CLIENTS,
+    right=rights.VIEW_CLIENTS,
+    tag=CLIENTS_TAG,
+    summary="List the API Clients of my company",
+    says="One page of API Clients.",
+    example=NIGHTLY_EXPORT,
+)
+def list_clients(call: ApiCall) -> Struct:
+    """The API Clients of the company, disabled ones included; personal keys are not among them. If you belong to no
+    company, there are none. Their Secret keys are made and seen on the pages alone.
+    """
+    return CLIENTS.page_of(reach.clients(call.owner), call.parameters)
 
 
 @operation(

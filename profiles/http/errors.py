@@ -56,7 +56,9 @@ CONNECTION_INSECURE = Code(
 )
 TOKEN_MISSING = Code("token.missing", 401, "No access token was sent in the Authorization header.")
 TOKEN_INVALID = Code(
-    "token.invalid", 401, "The access token is malformed, unknown, expired or revoked, or its owner is inactive."
+    "token.invalid",
+    401,
+    "The access token is malformed, unknown, expired or revoked, or whom it acts as is switched off.",
 )
 RIGHT_MISSING = Code(
     "right.missing",
@@ -82,7 +84,7 @@ INVALID_REQUEST = Code(
 )
 INVALID_CLIENT = Code("invalid_client", 401, "No client credentials, or they are malformed or wrong.")
 UNSUPPORTED_GRANT_TYPE = Code("unsupported_grant_type", 400, "grant_type is not client_credentials.")
-INVALID_SCOPE = Code("invalid_scope", 400, "scope names a right that does not exist or that the owner lacks.")
+INVALID_SCOPE = Code("invalid_scope", 400, "scope names a right that does not exist or that the access profile lacks.")
 TOO_MANY_REQUESTS = Code(
     "too_many_requests",
     429,

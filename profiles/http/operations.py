@@ -54,8 +54,17 @@ class Content:
     description: str
     shape: Any = None
     example: Any = UNSET
+    of_client: Any = UNSET
+    """What it is for an API Client, where that differs."""
     types: tuple[str, ...] = (JSON,)
     headers: Mapping[str, str] = field(default_factory=lambda: {"Cache-Control": "NoStore"})
+
+    @property
+    def examples(self) -> dict[str, Any]:
+        """By whose answer it is, or the one that there is under no name; none at all for what is no JSON."""
+        if self.of_client is not UNSET:
+            return {"key": self.example, "client": self.of_client}
+        return {} if self.example is UNSET else {"": self.example}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

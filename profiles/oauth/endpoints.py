@@ -37,9 +37,11 @@ from .client_authentication import (
     invalid_request,
 )
 from .shapes import (
+    API_CLIENT_EXAMPLE,
     BAD_REQUEST,
     BEARER,
     CLIENT_ID_EXAMPLE,
+    COMPANY_EXAMPLE,
     OWNER_EXAMPLE,
     REFUSALS,
     TOKEN_BAD_REQUEST,
@@ -67,9 +69,9 @@ NEVER_IN_THE_QUERY = parameters.NEVER_IN_THE_QUERY | {"client_id", "grant_type",
 # How a secret has ended, by `ClientSecret.EndReason`.
 ENDED: dict[str, str] = {
     EndReason.REPLACED: "was replaced",
-    EndReason.ENDED: "was ended by its owner",
-    EndReason.DELETED: "ended with its key, which was deleted",
-    EndReason.REVOKED: "ended with its key, which an administrator revoked",
+    EndReason.ENDED: "was ended",
+    EndReason.DELETED: "ended with its client, which was deleted",
+    EndReason.REVOKED: "ended with its client, which an administrator revoked",
     EndReason.LEAKED: "was reported as leaked and ended",
 }
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -83,11 +85,13 @@ def endpoint(
     summary: str,
     says: str,
     example: object,
+    of_client: object = UNSET,
     bad: Refusal = BAD_REQUEST,
 ) -> Callable[[Endpoint], Callable[[Call], Answer]]:
     """Declare what takes a POST of `form`, read strictly, by a client that proves itself; errors are JSON.
 
-    `sent` and `example` are an example of each, `says` what an answer means, `bad` how it refuses with status 400.
+    `sent` and `example` are an example of each, `of_client` one for an API Client where that differs, `says` what an
+    answer means, `bad` how it refuses with status 400.
     """
 
     def decorator(function: Endpoint) -> Callable[[Call], Answer]:
@@ -114,7 +118,7 @@ def endpoint(
             summary=summary,
             form=form,
             form_example=sent,
-            answers={200: Content(says, shape, example)},
+            answers={200: Content(says, shape, example, of_client)},
             own_refusals=(bad, *REFUSALS),
         )
 
@@ -163,7 +167,7 @@ def create_token(call: Call, form: Form) -> Token:
     example={},
 )
 def revoke_token(call: Call, form: Form) -> Nothing:
-    """RFC 7009. Ends one of the key's own access tokens, at once. A token that is not its own, or is none, is left
+    """RFC 7009. Ends one of the client's own access tokens, at once. A token that is not its own, or is none, is left
     alone and answered in the same way.
     """
     own = _proven(call, client_credentials(call, form), tokens.authenticate)
@@ -186,16 +190,30 @@ def revoke_token(call: Call, form: Form) -> Nothing:
         exp=1798765200,
         iat=1798761600,
         sub=OWNER_EXAMPLE,
+        company_id=COMPANY_EXAMPLE,
+    ),
+    of_client=Introspection(
+        active=True,
+        scope="entities.systems.view",
+        client_id=API_CLIENT_EXAMPLE,
+        token_type=BEARER,
+        exp=1798765200,
+        iat=1798761600,
+        sub=API_CLIENT_EXAMPLE,
+        company_id=COMPANY_EXAMPLE,
     ),
 )
 def introspect_token(call: Call, form: Form) -> Introspection:
-    """RFC 7662. Tells a key about its own active access tokens; about any other, only that it is not active."""
+    """RFC 7662. Tells a client about its own active access tokens; about any other, only that it is not active.
+    A resource server, which is an API Client that an administrator of this site has made one, is told about every
+    active access token. A token can end at any moment, so it asks for each request that it serves.
+    """
     client = client_credentials(call, form)
     found = _proven(call, client, partial(tokens.introspect, form.get("token", ""))).token
     _required_token(form)
     if found is None:
         return Introspection(active=False)
-    # As of now: a right that the owner has lost since is no longer in the scope.
+    # As of now: a right that was taken away since is no longer in the scope.
     scope = [name for name in found.scope.split() if name == rights.INHERIT or name in found.rights]
     return Introspection(
         active=True,
@@ -206,6 +224,7 @@ def introspect_token(call: Call, form: Form) -> Introspection:
         exp=int(found.expires.timestamp()),
         iat=int(found.issued.timestamp()),
         sub=found.owner.uid,
+        company_id=found.owner.company.uid if found.owner.company else None,
     )
 
 
@@ -222,16 +241,16 @@ def _proven(call: Call, client: ClientCredentials, prove: Callable[..., Proven |
 
 
 def _secret_ended(call: Call, client: ClientCredentials, ended: tokens.SecretEnded) -> ClientRefused:
-    """The refusal of an ended secret of this client. The attempt is recorded for its owner to see."""
+    """The refusal of an ended secret of this client. The attempt is recorded, for its people to see."""
     usage.note_refusal(ended.secret_id, address=call.address, user_agent=call.user_agent)
     description = f"The client secret {ENDED[ended.end.reason]} on {ended.end.at:%Y-%m-%d at %H:%M:%S} UTC."
     return ClientRefused(description, client_id=client.client_id)
 
 
 def _granted_scope(call: Call, asked: str, client: ClientCredentials) -> str:
-    """The scope to issue: `inherit`, or the rights asked for, each of which the owner must hold now.
+    """The scope to issue: `inherit`, or the rights asked for, each of which the access profile must allow now.
 
-    Only a narrower scope needs a query for the owner's rights, and only an authenticated client is told about them.
+    Only a narrower scope needs a query for the rights, and only an authenticated client is told about them.
     """
     names = list(dict.fromkeys(asked.split(" ")))
     names = [name for name in names if name] or [rights.INHERIT]
@@ -240,7 +259,9 @@ def _granted_scope(call: Call, asked: str, client: ClientCredentials) -> str:
     proven = _proven(call, client, tokens.authenticate)
     if not proven.rights.issuperset(name for name in names if name != rights.INHERIT):
         raise OAuthRefused(
-            oauth_error(errors.INVALID_SCOPE, "The scope names a right that does not exist or that the owner lacks.")
+            oauth_error(
+                errors.INVALID_SCOPE, "The scope names a right that does not exist or that the access profile lacks."
+            )
         )
     return " ".join(names)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, Struct
+from msgspec import UNSET, Meta, Struct, field
 
 from .. import credentials, rights
 from ..http.errors import (
@@ -36,7 +36,7 @@ class TokenRequest(_Form):
             str,
             Meta(
                 description=f"Rights to ask for, separated by blanks. Without it `{rights.INHERIT}`: everything that "
-                "your access profile allows, read anew at each request.",
+                "the access profile allows, read anew at each request.",
                 examples=["accountNetwork.users.view"],
             ),
         ]
@@ -70,16 +70,21 @@ class Token(Struct, frozen=True):
 
 
 class Introspection(Struct, frozen=True):
-    """With `active` false there is nothing else, with `active` true all of it."""
+    """With `active` false there is nothing else, with `active` true all of it, but `username` where there is a user."""
 
     active: bool
     scope: Maybe[str] = UNSET
     client_id: Maybe[Annotated[str, Meta(pattern=f"^{credentials.CLIENT_ID_PATTERN}$")]] = UNSET
-    username: Maybe[Annotated[str, Meta(description="The owner's e-mail address.")]] = UNSET
+    username: Maybe[Annotated[str, Meta(description="The e-mail address of the user as whom it acts.")]] = UNSET
     token_type: Maybe[Literal["Bearer"]] = UNSET
     exp: Maybe[Annotated[Moment, Meta(description="When it expires, in Unix seconds.")]] = UNSET
     iat: Maybe[Annotated[Moment, Meta(description="When it was issued, in Unix seconds.")]] = UNSET
-    sub: Maybe[Annotated[Uid, Meta(description="The owner.")]] = UNSET
+    sub: Maybe[
+        Annotated[Uid, Meta(description="As whom it acts: the uid of a user, or the Client ID of an API Client.")]
+    ] = UNSET
+    company_id: Maybe[
+        Annotated[Uid | None, Meta(description="The uid of the company that this is of, if there is one.")]
+    ] = field(default=UNSET, name="companyId")
 
 
 Nothing = Annotated[dict[str, Any], named("Nothing", type="object", maxProperties=0, description="An empty object.")]
@@ -87,6 +92,8 @@ Nothing = Annotated[dict[str, Any], named("Nothing", type="object", maxPropertie
 # Well-formed, with a wrong CRC: it cannot be a real token.
 TOKEN_EXAMPLE = credentials.TOKEN_PREFIX + "3xAmpL3" * 7
 CLIENT_ID_EXAMPLE = "d2f1c0b9a8e74d6c95b3a1f0e8d7c6b5"
+API_CLIENT_EXAMPLE = "7a3d5e8f1c2b4096b8d7e6f5a4c3b2d1"
+COMPANY_EXAMPLE = "5b0c2a9de3f84f6f9a5a0d7c1e2b3f40"
 OWNER_EXAMPLE = "9e107d9d372b4b8cb2a1f4e60c8d5a77"
 
 # --- Refusals ---------------------------------------------------------------------------------------------
