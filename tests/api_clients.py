@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from .server import Server
 
 _BEGIN = """
 import json
-from profiles.clients import company
+from profiles.clients import company, tokens
 from profiles.models import *
 from profiles.origin import Origin
 rights = ["accountNetwork.apiClients." + verb for verb in ("view", "create", "edit", "delete")]
@@ -36,6 +37,45 @@ def make(server: Server, name: str) -> tuple[str, str]:
 def change(server: Server, client_id: str, verb: str, arguments: str = "") -> None:
     """Change one: `arguments` as they are written in Python, beside those of every change."""
     _run(server, f"company.{verb}(client_id={client_id!r}, {arguments}{', ' if arguments else ''}**of)")
+
+
+_AT_ONCE = """
+import threading, time
+from concurrent.futures import ThreadPoolExecutor
+from django.db import connection, transaction
+
+def one(deed, barrier, scope):
+    barrier.wait()
+    try:
+        exec(deed, scope)
+        return "done"
+    except Exception as error:
+        return type(error).__name__
+    finally:
+        connection.close()
+
+rounds = []
+for number in range(ROUNDS):
+    scope = {**globals(), "number": number}
+    exec(BEFORE, scope)
+    barrier = threading.Barrier(len(DEEDS))
+    with ThreadPoolExecutor(len(DEEDS)) as pool:
+        outcomes = list(pool.map(lambda deed: one(deed, barrier, dict(scope)), DEEDS))
+    rounds.append([outcomes, eval(AFTER, scope)])
+print(json.dumps(rounds))
+"""
+
+
+def at_once(
+    server: Server, deeds: list[str], *, before: str = "", after: str = "None", rounds: int = 3
+) -> list[tuple[list[str], Any]]:
+    """Have these deeds, in Python, done by as many threads at the same moment, each with a connection of its own.
+
+    Of each round, what became of each deed ("done", or the name of its exception), and the value of `after`.
+    `before` makes what a round needs, which has a `number`.
+    """
+    begin = f"ROUNDS, BEFORE, AFTER, DEEDS = {rounds}, {before!r}, {after!r}, {deeds!r}\n"
+    return [(outcomes, value) for outcomes, value in json.loads(_run(server, begin + _AT_ONCE).splitlines()[-1])]
 
 
 def _run(server: Server, code: str) -> str:

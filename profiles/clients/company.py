@@ -1,8 +1,9 @@
 """The life of an API Client of a company: create, edit, regenerate, end the old secret, disable, enable, delete.
 
-As `lifecycle` does for keys. Each change locks the company's row first, then reads anew what it goes by: the actor, the
-client and its access profile. So of several simultaneous changes each sees the one before, and whoever lost a right a
-moment ago gives nothing by it (ASVS 15.4.2). Who may do what is said by `reach.may_do`, to the pages too.
+As `lifecycle` does for keys. Each change locks the company's row, then reads anew and locks what it goes by: the actor,
+and the access profiles of actor and client, in this order. So of several simultaneous changes each sees the one before;
+whoever takes a right, or a user, away is answered after a change that still went by it, and one that begins later finds
+it gone (ASVS 15.4.2). Who may do what is said by `reach.may_do`, to the pages too.
 
 The version of a client is the number of the last event of a change, as a key's is.
 """
@@ -71,8 +72,7 @@ def create(*, company: Company, about: About, origin: Origin) -> tuple[OAuthAppl
     Raises NotAllowed, NoSuchProfile, NameTaken or TooMany.
     """
     actor = _begin(company, origin)
-    profile = _locked(about.access_profile)
-    _check(actor, ToClient.CREATE, profile)
+    (profile,) = _check(actor, ToClient.CREATE, about.access_profile)
     _check_name(company, about.name)
     if OAuthApplication.objects.filter(company=company).count() >= settings.API_CLIENTS_AT_MOST:
         raise TooMany
@@ -92,9 +92,7 @@ def edit(
 
     Raises NoClient, Changed, NotAllowed, NoSuchProfile or NameTaken.
     """
-    actor, client = _client(company, client_id, ToClient.EDIT, origin, version)
-    profile = _locked(about.access_profile)
-    _check(actor, ToClient.EDIT, profile)
+    client, profile = _client(company, client_id, ToClient.EDIT, origin, version, chosen=about.access_profile)
     _check_name(company, about.name, but=client)
     said = _difference(client, about)
     if not said:
@@ -119,14 +117,14 @@ def regenerate(
 
     Returns the client and its new secret. Raises NoClient, Changed or NotAllowed.
     """
-    _, client = _client(company, client_id, ToClient.REGENERATE, origin, version)
+    client, _ = _client(company, client_id, ToClient.REGENERATE, origin, version)
     return client, changes.replace_secret(client, old_secret, origin)
 
 
 @transaction.atomic
 def end_old_secret(*, company: Company, client_id: str, origin: Origin, version: int | None = None) -> None:
     """End the replaced secret that is still good. Raises NoClient, Changed, NotAllowed or NoOldSecret."""
-    _, client = _client(company, client_id, ToClient.END_OLD, origin, version)
+    client, _ = _client(company, client_id, ToClient.END_OLD, origin, version)
     changes.end_old_secret(client, origin)
 
 
@@ -137,14 +135,14 @@ def switch(*, company: Company, client_id: str, enabled: bool, origin: Origin, v
     Nothing is done, and nothing noted, where it is so already.
     """
     deed, action = (ToClient.ENABLE, Action.ENABLED) if enabled else (ToClient.DISABLE, Action.DISABLED)
-    _, client = _client(company, client_id, deed, origin, version)
+    client, _ = _client(company, client_id, deed, origin, version)
     _switch(client, action, origin)
 
 
 @transaction.atomic
 def delete(*, company: Company, client_id: str, origin: Origin, version: int | None = None) -> None:
     """Delete a client; every access token ends with it. Raises NoClient, Changed or NotAllowed."""
-    _, client = _client(company, client_id, ToClient.DELETE, origin, version)
+    client, _ = _client(company, client_id, ToClient.DELETE, origin, version)
     changes.delete(client, Action.DELETED, EndReason.DELETED, origin)
 
 
@@ -185,7 +183,7 @@ def _begin(company: Company, origin: Origin) -> User:
     """Begin a change by one of the company's people: no other is made until it is committed. Who that is, as of now."""
     if not changes.lock(company) or origin.actor is None:
         raise NotAllowed
-    people = User.objects.select_related("access_profile", "company")
+    people = User.objects.select_for_update(no_key=True, of=("self",)).select_related("company")
     actor = people.filter(pk=origin.actor.pk, company=company).first()
     if actor is None or not actor.is_let_in:
         raise NotAllowed
@@ -193,17 +191,26 @@ def _begin(company: Company, origin: Origin) -> User:
 
 
 def _client(
-    company: Company, client_id: str, deed: ToClient, origin: Origin, seen: int | None
-) -> tuple[User, OAuthApplication]:
-    """Begin a change of a client, by somebody who may do this with its access profile. Who that is, and the client."""
+    company: Company,
+    client_id: str,
+    deed: ToClient,
+    origin: Origin,
+    seen: int | None,
+    *,
+    chosen: AccessProfile | None = None,
+) -> tuple[OAuthApplication, AccessProfile]:
+    """Begin a change of a client, by somebody who may do this with its access profile, and with one `chosen` for it.
+
+    The client, and the access profile that is chosen, or stays.
+    """
     actor = _begin(company, origin)
     client = of(company, client_id)
-    if client is None:
+    if client is None or client.access_profile is None:
         raise NoClient
-    _check(actor, deed, client.access_profile)
+    client.access_profile, profile = _check(actor, deed, client.access_profile, chosen or client.access_profile)
     if seen is not None and seen != version(client_id):
         raise Changed
-    return actor, client
+    return client, profile
 
 
 def _anew(client: OAuthApplication) -> OAuthApplication:
@@ -215,17 +222,20 @@ def _anew(client: OAuthApplication) -> OAuthApplication:
     return found
 
 
-def _check(actor: User, deed: ToClient, *profiles: AccessProfile | None) -> None:
-    if not reach.may_do(actor, deed, *profiles):
-        raise NotAllowed
+def _check(actor: User, deed: ToClient, *profiles: AccessProfile) -> list[AccessProfile]:
+    """Whether the actor may do this with these access profiles: which they are as of now.
 
-
-def _locked(profile: AccessProfile) -> AccessProfile:
-    """The access profile as of now; it is neither changed nor deleted until the transaction ends."""
-    found = AccessProfile.objects.select_for_update(no_key=True).filter(pk=profile.pk).first()
-    if found is None:
+    These, and the actor's own, are neither changed nor deleted until the transaction ends.
+    """
+    numbers = {profile.pk for profile in profiles} | {actor.access_profile_id or 0}
+    locked = AccessProfile.objects.select_for_update(no_key=True).filter(pk__in=numbers).order_by("pk")
+    now = {profile.pk: profile for profile in locked}
+    if any(profile.pk not in now for profile in profiles):
         raise NoSuchProfile
-    return found
+    actor.access_profile = now.get(actor.access_profile_id or 0)
+    if not reach.may_do(actor, deed, *(now[profile.pk] for profile in profiles)):
+        raise NotAllowed
+    return [now[profile.pk] for profile in profiles]
 
 
 def _check_name(company: Company, name: str, *, but: OAuthApplication | None = None) -> None:

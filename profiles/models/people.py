@@ -60,8 +60,11 @@ class CompanyQuerySet(models.QuerySet["Company"]):
         if "is_active" not in kwargs:
             return super().update(**kwargs)
         with transaction.atomic():
-            User.objects.filter(company__in=self).update(session_salt=new_uid())
-            return super().update(**kwargs)
+            # In the order in which API Clients are changed, too: the company first, then its users.
+            companies = list(self.order_by("pk").values_list("pk", flat=True))
+            changed = super().update(**kwargs)
+            User.objects.filter(company__in=companies).update(session_salt=new_uid())
+            return changed
 
 
 class Company(Named):
