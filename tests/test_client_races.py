@@ -14,6 +14,17 @@ from .api_clients import at_once
 pytestmark = pytest.mark.server
 
 CREATE = "company.create(about=company.About({name}, '', profile), **of)"
+# Each deed by somebody else, with access profiles of its own: else those would wait for each other by the locks
+# on these alone.
+PEOPLE = """
+import uuid
+def own(): return AccessProfile.objects.create(name=uuid.uuid4().hex, rights=rights)
+people = [
+    User.objects.create(email=f"{uuid.uuid4().hex}@demo.example", name="P", company=of["company"], access_profile=own())
+    for _ in range(8)
+]
+def by(which): return {"company": of["company"], "origin": Origin(actor=people[which], via="clients")}
+"""
 MAKE = """
 import uuid
 client, secret = company.create(about=company.About(uuid.uuid4().hex, "", profile), **of)
@@ -30,9 +41,15 @@ LEFT = """[
 ]"""
 
 
+def create(which: int, name: str) -> str:
+    """One of `PEOPLE` makes a client of this name."""
+    return f"company.create(about=company.About({name}, '', people[{which}].access_profile), **by({which}))"
+
+
 def test_of_many_who_create_the_same_name_one_does(server):
-    before = "import uuid; name = 'x' + uuid.uuid4().hex"
-    deeds = [CREATE.format(name="name"), CREATE.format(name="name.upper()")] * 4
+    before = PEOPLE + "name = 'x' + uuid.uuid4().hex"
+    names = ["name", "name.upper()"] * 4
+    deeds = [create(which, name) for which, name in enumerate(names)]
     after = """[
         OAuthApplication.objects.filter(name_folded=name).count(),
         ClientSecret.objects.filter(application__name_folded=name).count(),
@@ -45,14 +62,15 @@ def test_of_many_who_create_the_same_name_one_does(server):
 
 def test_never_are_there_more_than_a_company_may_have(server):
     before = """
-import uuid
 from django.conf import settings
 names = [uuid.uuid4().hex for _ in range(8)]
 made = OAuthApplication.objects.filter(company=manager.company)
 settings.API_CLIENTS_AT_MOST = made.count() + 2
 """
-    deeds = [CREATE.format(name=f"names[{number}]") for number in range(8)]
-    for outcomes, left in at_once(server, deeds, before=before, after="made.count() - settings.API_CLIENTS_AT_MOST"):
+    deeds = [create(which, f"names[{which}]") for which in range(8)]
+    for outcomes, left in at_once(
+        server, deeds, before=PEOPLE + before, after="made.count() - settings.API_CLIENTS_AT_MOST"
+    ):
         assert Counter(outcomes) == {"done": 2, "TooMany": 6}
         assert left == 0
 
@@ -60,9 +78,12 @@ settings.API_CLIENTS_AT_MOST = made.count() + 2
 @pytest.mark.parametrize("old_secret", ["NOW", "FIRST_USE", "DAY"])
 def test_of_many_who_regenerate_from_one_page_one_does(server, old_secret):  # security 14, 27
     # The secret that the answer to the winner has is the one that is accepted.
-    deeds = [f"won.append(company.regenerate(version=seen, old_secret=OldSecret.{old_secret}, **one)[1])"] * 6
+    deeds = [
+        f"won.append(company.regenerate(version=seen, old_secret=OldSecret.{old_secret}, **one | by({which}))[1])"
+        for which in range(6)
+    ]
     accepted = "tokens.authenticate(client_id=str(client), secret=won[0]) is not None"
-    for outcomes, (left, is_accepted) in at_once(server, deeds, before=MAKE, after=f"[{LEFT}, {accepted}]"):
+    for outcomes, (left, is_accepted) in at_once(server, deeds, before=PEOPLE + MAKE, after=f"[{LEFT}, {accepted}]"):
         assert Counter(outcomes) == {"done": 1, "Changed": 5}
         assert left == [1, 1, 1 if old_secret == "NOW" else 2, ["created", "regenerated"]]
         assert is_accepted
@@ -70,8 +91,11 @@ def test_of_many_who_regenerate_from_one_page_one_does(server, old_secret):  # s
 
 @pytest.mark.parametrize("version", ["seen", "None"], ids=["from one page", "whatever it is now"])
 def test_a_regenerate_beside_a_delete_revives_nothing(server, version):  # security 19
-    deeds = [f"company.regenerate(version={version}, **one)", f"company.delete(version={version}, **one)"]
-    for (regenerated, deleted), (row, *secrets, events) in at_once(server, deeds, before=MAKE, after=LEFT, rounds=5):
+    verbs = enumerate(("regenerate", "delete"))
+    deeds = [f"company.{verb}(version={version}, **one | by({which}))" for which, verb in verbs]
+    for (regenerated, deleted), (row, *secrets, events) in at_once(
+        server, deeds, before=PEOPLE + MAKE, after=LEFT, rounds=5
+    ):
         if version == "seen" and regenerated == "done":
             assert (deleted, row, secrets, events) == ("Changed", 1, [1, 1], ["created", "regenerated"])
         else:
