@@ -211,3 +211,15 @@ def test_who_has_left_knows_a_secret_still(manager, api_client):
     assert known.exists()
     manager.delete()
     assert known.exists()
+
+
+def test_an_event_says_what_happened_to_which_kind_of_client(key, change, api_client, user):
+    change.edit(about=About("Renamed", "", api_client.key.access_profile))
+    change.delete()
+    said = KeyEvent.objects.order_by("id").filter(client_id=api_client.client_id)
+    assert [event.what for event in said] == ["API Client created", "API Client edited", "API Client deleted"]
+    assert user.key_events.get().what == "Key created"
+    assert str(user.key_events.get()) == f"Key created · {key.client_id}"
+    # One word of each kind for what happens to both: no other action speaks of a key.
+    of_clients = [KeyEvent(action=action, client_name="x").what for action in KeyEvent.Action]
+    assert [said for said in of_clients if " key " in said.replace("secret key", "").replace("Secret key", "")] == []

@@ -122,5 +122,5 @@ def test_the_section_tells_of_these_secrets_the_newest_first(user, other_user):
             application=key, client_id=key.client_id, digest=f"{name:*<64}", hint="0000", created=now, **values
         )
         names[secret.pk] = name
-    found = section._SECRETS.run(key=key.pk, now=now, since=now - section.REFUSAL_SHOWN_FOR)
+    found = section._SECRETS.run(client=key.pk, now=now, since=now - section.REFUSAL_SHOWN_FOR)
     assert [names[secret.pk] for secret in found] == ["live for a while", "leaked", "tried lately", "current"]

@@ -11,7 +11,7 @@ from profiles.clients import lifecycle, tokens
 from profiles.http.requests import origin_of
 from profiles.models import AccessToken, KeyEvent, OAuthApplication, User
 from profiles.origin import Origin
-from profiles.pages import key as key_pages
+from profiles.pages import subject
 
 from . import conftest
 from .conftest import PASSWORD, KeyPair, make_token, sign_in, use
@@ -205,12 +205,12 @@ def test_a_form_of_a_deleted_key_does_not_touch_its_successor(signed_in, user, k
 
 
 def test_a_change_between_look_and_act_is_seen(signed_in, user, key, monkeypatch):  # security 14
-    def meanwhile(request: HttpRequest) -> Origin:
+    def meanwhile(request: HttpRequest, **_: object) -> Origin:
         lifecycle.regenerate(owner=User.objects.get(pk=user.pk), origin=origin_of(request))
         return origin_of(request)
 
     form = {"version": version(user)}
-    monkeypatch.setattr(key_pages, "origin_of", meanwhile)
+    monkeypatch.setattr(subject, "origin_of", meanwhile)
     assert signed_in.post(REGENERATE, form).status_code == 409
     assert KeyEvent.objects.filter(action="regenerated").count() == 1
 

@@ -1,4 +1,4 @@
-"""The forms of the key section: one for each prompt, and one that checks a secret."""
+"""The forms of the section on a client: one for each prompt, and one that checks a secret."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ from ..http.requests import UserRequest
 from ..limits import attempts
 from ..models import ClientSecret, OAuthApplication, OldSecret
 from . import reauthentication
+from .subject import Subject
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
 
 class PromptForm(forms.Form):
-    """A confirmation: the version of the key that the person saw, and their password if it has to be proven again.
+    """A confirmation: the version of the client that the person saw, and their password if it has to be proven again.
 
     A form without a version stands for whatever it is now; one with a version that no page of ours can have had, or
     with one of the past, is out of date.
     """
 
     action: ClassVar[str]
-    title: ClassVar[_StrPromise]
+    title: _StrPromise
+    guarded: ClassVar[bool] = True
+    """Whether there is something to lose: then nothing but its button confirms, and Cancel has the focus at first."""
 
     version = forms.IntegerField(required=False, widget=forms.HiddenInput)
     password = forms.CharField(
@@ -37,10 +40,11 @@ class PromptForm(forms.Form):
         error_messages={"required": _("Enter your password.")},
     )
 
-    def __init__(self, request: UserRequest, *, initial: dict[str, Any] | None = None) -> None:
+    def __init__(self, subject: Subject, *, initial: dict[str, Any] | None = None) -> None:
+        request = subject.request
         super().__init__(request.POST if request.method == "POST" and initial is None else None, initial=initial)
-        self.request = request
-        self.seen_now = lifecycle.version(request.user)
+        self.subject = subject
+        self.seen_now = subject.version()
         if not reauthentication.is_due(request):
             del self.fields["password"]
 
@@ -60,11 +64,16 @@ class PromptForm(forms.Form):
 
     def anew(self) -> Self:
         """The form as it is when it is asked for; a choice that was made stays made."""
-        return type(self)(self.request, initial={})
+        return type(self)(self.subject, initial={})
 
-    def refusal(self, key: OAuthApplication | None, old: ClientSecret | None) -> ChangeRefused | None:
+    @property
+    def focused(self) -> str:
+        """The field that has the focus at first; "" for Cancel."""
+        return "password" if "password" in self.fields and (not self.guarded or self.errors) else ""
+
+    def refusal(self, client: OAuthApplication | None, old: ClientSecret | None) -> ChangeRefused | None:
         """Why there is nothing to ask, if there is not."""
-        return None if key else lifecycle.NoKey()
+        return None if client else lifecycle.NoKey()
 
     def clean_version(self) -> int | None:
         version: int | None = self.cleaned_data["version"]
@@ -76,19 +85,20 @@ class PromptForm(forms.Form):
         password: str = self.cleaned_data["password"]
         if self.has_error("version"):
             return password  # nothing will be done, so there is nothing to prove
-        if not reauthentication.may_try(self.request):
+        if not reauthentication.may_try(self.subject.request):
             raise ValidationError(_("Too many attempts. Wait a minute, then try again."), code="limited")
-        if not self.request.user.has_password(password):
+        if not self.subject.request.user.has_password(password):
             raise ValidationError(_("That is not your password. Try again."), code="incorrect")
         return password
 
 
 class CreateForm(PromptForm):
     action = "create"
+    guarded = False
     title = _("Confirm that it is you")
 
-    def refusal(self, key: OAuthApplication | None, old: ClientSecret | None) -> ChangeRefused | None:
-        return lifecycle.KeyExists() if key else None
+    def refusal(self, client: OAuthApplication | None, old: ClientSecret | None) -> ChangeRefused | None:
+        return lifecycle.KeyExists() if client else None
 
 
 class RegenerateForm(PromptForm):
@@ -107,7 +117,7 @@ class RegenerateForm(PromptForm):
 
     def anew(self) -> Self:
         chosen = self.data.get("old_secret")
-        return type(self)(self.request, initial={"old_secret": chosen} if chosen in OldSecret.values else {})
+        return type(self)(self.subject, initial={"old_secret": chosen} if chosen in OldSecret.values else {})
 
     def clean_old_secret(self) -> OldSecret:
         return OldSecret(self.cleaned_data["old_secret"] or OldSecret.NOW)
@@ -117,13 +127,16 @@ class EndOldForm(PromptForm):
     action = "end_old"
     title = _("End the old secret key now?")
 
-    def refusal(self, key: OAuthApplication | None, old: ClientSecret | None) -> ChangeRefused | None:
-        return super().refusal(key, old) or (None if old else changes.NoOldSecret())
+    def refusal(self, client: OAuthApplication | None, old: ClientSecret | None) -> ChangeRefused | None:
+        return super().refusal(client, old) or (None if old else changes.NoOldSecret())
 
 
 class DeleteForm(PromptForm):
     action = "delete"
-    title = _("Delete your personal API access key?")
+
+    def __init__(self, subject: Subject, *, initial: dict[str, Any] | None = None) -> None:
+        super().__init__(subject, initial=initial)
+        self.title = subject.words.delete
 
 
 class CheckForm(forms.Form):

@@ -1,166 +1,168 @@
-"""My Profile: the page, and what its section on the key offers to do.
-
-Every answer is the same whether htmx asked or the browser did; htmx gets the part of the page that changes, the
-browser the page around it. A form carries the version of the key that its reader saw, so a form sent again (refreshed,
-gone back to, clicked twice, from another window) changes nothing and is answered by the section as it is now, with 409.
-"""
+"""My Profile: the page, and what its section on the key offers to do."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Self
 
+from django.db.models import BigAutoField
 from django.http import HttpResponse, HttpResponseRedirect
-from django.shortcuts import render
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import sensitive_variables
-from django_htmx.http import reswap, retarget
 
-from ..clients import changes, lifecycle, tokens
-from ..clients.changes import ChangeRefused
-from ..http.requests import UserRequest, origin_of
-from ..limits import attempts
+from .. import rights
+from ..clients import lifecycle
+from ..clients.changes import Action, ChangeRefused
+from ..compiled import CompiledQuery, Given
+from ..http.requests import UserRequest
+from ..models import KeyEvent, User
 from ..templatetags.moments import absolute
-from . import reauthentication, section
-from .base import page, wants_part
-from .forms import CheckForm, CreateForm, DeleteForm, EndOldForm, PromptForm, RegenerateForm
+from . import prompts, section
+from .base import page
+from .forms import CreateForm, DeleteForm
+from .subject import LOST, Subject, Words
 
-# Tokens are counted up to here, then there are "more than" so many.
-TOKENS_COUNTED = 1000
+ACTIONS = ("create", "regenerate", "end_old", "delete", "check")
+_EVERYTHING = dict.fromkeys(ACTIONS, True)
+_EVENTS = CompiledQuery(lambda: KeyEvent.objects.filter(owner=Given("owner", BigAutoField()))[: section.EVENTS_SHOWN])
+
+
+@cache
+def _urls() -> Mapping[str, str]:
+    profile = reverse("profile")
+    actions = {action: reverse(f"key-{action.replace('_', '-')}") for action in ACTIONS}
+    return {"show": profile, "home": f"{profile}#api-key", **actions}
+
+
+class PersonalKey(Subject):
+    """The key of whoever asks: theirs alone, so they may do everything to it."""
+
+    words = Words(
+        created=gettext_lazy("Your key has been created"),
+        use_again=gettext_lazy("Regenerate it to use this key again."),
+        how_to_use=gettext_lazy("How to use this key"),
+        none_works=gettext_lazy(
+            "No secret key of this key works any more. It gets a new one; the Client ID stays the same."
+        ),
+        check=gettext_lazy("Paste a secret key that you have found, to learn whether it is one of this key’s."),
+        is_not_its=gettext_lazy("It is not one of this key’s."),
+        is_not_whole=gettext_lazy(
+            "It is not one of this key’s, and not a whole secret key at all. Was it copied in full?"
+        ),
+        was_ended=gettext_lazy("It was replaced on %(replaced)s, and you ended it on %(ends)s."),
+        delete=gettext_lazy("Delete your personal API access key?"),
+        deleting=gettext_lazy("Deleting the key revokes access at once for every application that uses it."),
+        after_deleting=gettext_lazy("You can create a new key later; it will have a different Client ID."),
+        changed=gettext_lazy("This key was changed at %(time)s, in another window or by an earlier click."),
+        happened={
+            Action.CREATED: gettext_lazy("This key was created at %(time)s, in another window or by an earlier click."),
+            Action.DELETED: gettext_lazy("This key was deleted at %(time)s, in another window or by an earlier click."),
+            Action.REVOKED: gettext_lazy("This key was revoked by an administrator at %(time)s."),
+            Action.OLD_SECRET_ENDED: gettext_lazy("The old secret key of this key stopped at %(time)s."),
+        },
+    )
+    via = KeyEvent.Via.PAGE
+    verbs = lifecycle
+    section = "profiles/partials/key_section.html"
+    page = "profiles/profile.html"
+
+    def __init__(self, request: UserRequest, owner: User | None = None) -> None:
+        self.owner = owner or request.user
+        super().__init__(request, getattr(self.owner, "key", None))
+
+    @property
+    def urls(self) -> Mapping[str, str]:
+        return _urls()
+
+    @property
+    def may(self) -> Mapping[str, bool]:
+        return _EVERYTHING
+
+    def as_now(self) -> Self:
+        owner = get_object_or_404(User.objects.with_all(), pk=self.owner.pk)
+        return type(self)(self.request, owner)
+
+    def version(self) -> int:
+        return lifecycle.version(self.owner)
+
+    def last_events(self, number: int) -> Sequence[KeyEvent]:
+        return _EVENTS.run(owner=self.owner.pk)[:number]
+
+    def change(self) -> dict[str, Any]:
+        return {"owner": self.owner}
+
+    def record_refused_password(self) -> None:
+        lifecycle.record_refused_password(owner=self.owner, origin=self.origin())
+
+    def why_not(self, refusal: ChangeRefused, changed: KeyEvent | None) -> str:
+        if isinstance(refusal, lifecycle.KeyExists):
+            return _("You already have a personal API access key, and you can have one.") + f" {LOST}"
+        if not self.client and (isinstance(refusal, lifecycle.NoKey) or not changed):
+            return _("Nothing was done: you don’t have a personal API access key.")
+        return ""
+
+    def context(self) -> dict[str, Any]:
+        return {"owner": self.owner}
+
+    def context_of_page(self) -> dict[str, Any]:
+        return {"rights": rights.grouped(self.owner.rights)}
 
 
 @page("GET", "HEAD")
 def profile(request: UserRequest) -> HttpResponse:
-    return section.answer(request)
+    return section.answer(PersonalKey(request))
 
 
 @page("GET", "HEAD", "POST")
 @sensitive_variables()
 def key_create(request: UserRequest) -> HttpResponse:
+    subject = PersonalKey(request)
     if request.method != "POST":
         # Nothing to confirm. Whoever asks stands on the page that answered Create, and reloads it by its address.
-        return HttpResponseRedirect(section.url())
-    form = CreateForm(request)
-    if unconfirmed := _unless_confirmed(request, form):
+        return HttpResponseRedirect(subject.urls["home"])
+    form = CreateForm(subject)
+    if unconfirmed := prompts.unless_confirmed(form):
         return unconfirmed
     try:
-        _key, secret = lifecycle.create(**_change(form))
+        _key, secret = lifecycle.create(**prompts.change(form))
     except ChangeRefused as refusal:
-        return section.refused(request, refusal)
+        return section.refused(subject, refusal)
     # Answered without a redirect, on purpose: this is the one response that has the secret.
-    return section.answer(request, secret=secret, done="create")
+    return section.answer(subject, secret=secret, done="create")
 
 
 @page("GET", "HEAD", "POST")
-@sensitive_variables()
 def key_regenerate(request: UserRequest) -> HttpResponse:
-    form = RegenerateForm(request)
-    if unconfirmed := _unless_confirmed(request, form):
-        return unconfirmed
-    try:
-        _key, secret = lifecycle.regenerate(**_change(form), old_secret=form.cleaned_data["old_secret"])
-    except ChangeRefused as refusal:
-        return section.refused(request, refusal)
-    return section.answer(request, secret=secret, done="regenerate")
+    return prompts.regenerate(PersonalKey(request))
 
 
 @page("GET", "HEAD", "POST")
 def key_end_old(request: UserRequest) -> HttpResponse:
-    form = EndOldForm(request)
-    if unconfirmed := _unless_confirmed(request, form):
-        return unconfirmed
-    try:
-        lifecycle.end_old_secret(**_change(form))
-    except ChangeRefused as refusal:
-        return section.refused(request, refusal)
-    said = _("The old secret key was ended on %(moment)s. It and its access tokens are refused from now on.")
-    return section.told(request, said % {"moment": absolute(timezone.now())})
+    return prompts.end_old(PersonalKey(request))
 
 
 @page("GET", "HEAD", "POST")
 def key_delete(request: UserRequest) -> HttpResponse:
-    form = DeleteForm(request)
-    if unconfirmed := _unless_confirmed(request, form):
+    subject = PersonalKey(request)
+    form = DeleteForm(subject)
+    if unconfirmed := prompts.unless_confirmed(form):
         return unconfirmed
     try:
-        lifecycle.delete(**_change(form))
+        lifecycle.delete(**prompts.change(form))
     except ChangeRefused as refusal:
-        return section.refused(request, refusal)
+        return section.refused(subject, refusal)
     said = _("Your personal API access key was deleted on %(moment)s. Applications that used it have lost access.")
-    return section.told(request, said % {"moment": absolute(timezone.now())})
+    return section.told(subject, said % {"moment": absolute(timezone.now())})
 
 
 @page("GET", "HEAD", "POST")
-@sensitive_variables()
 def key_check(request: UserRequest) -> HttpResponse:
-    """Which secret of the key is this one? It changes nothing, so it asks for no password."""
-    key = lifecycle.of(request.user)
-    if key is None:
-        return section.refused(request, lifecycle.NoKey())
-    form = CheckForm(request)
-    context: dict[str, Any] = {"form": form, "title": _("Check a secret key")}
-    if form.is_valid():
-        context["kind"], context["text"] = section.which_secret(key, form.cleaned_data["secret"])
-        del form.fields["secret"].widget.attrs["autofocus"]  # the answer has it
-    response = _prompt(request, "profiles/partials/check.html", context, status=422 if form.errors else 200)
-    return attempts.answered(response, attempts.refusal_in(form))
-
-
-def _unless_confirmed(request: UserRequest, form: PromptForm) -> HttpResponse | None:
-    """Ask, or say why nothing is done; None when it was confirmed, and the password proven if it has to be."""
-    if not form.is_bound:
-        return _ask(request, form)
-    if form.lacks_password or form.only_asks:
-        return _ask(request, form.anew())
-    if not form.is_valid():
-        if form.has_error("version"):
-            return section.refused(request, changes.Changed())
-        if form.has_error("password", "incorrect"):
-            lifecycle.record_refused_password(owner=request.user, origin=origin_of(request))
-        return _ask(request, form, status=429 if form.has_error("password", "limited") else 422)
-    if "password" in form.cleaned_data:
-        reauthentication.accept(request)
-    return None
-
-
-def _change(form: PromptForm) -> dict[str, Any]:
-    """What every change of a key is told."""
-    request = form.request
-    return {"owner": request.user, "origin": origin_of(request), "version": form.cleaned_data["version"]}
-
-
-def _ask(request: UserRequest, form: PromptForm, *, status: int = 200) -> HttpResponse:
-    """The prompt of an action, with the password if it has to be proven."""
-    key = lifecycle.of(request.user)
-    secrets = section.Secrets.of(key)
-    if refusal := form.refusal(key, secrets.old):
-        return section.refused(request, refusal)
-    # What is focused first: Cancel, unless there is nothing to lose or something to put right.
-    to_password = "password" in form.fields and (form.action == "create" or bool(form.errors))
-    if to_password:
-        form.fields["password"].widget.attrs["autofocus"] = True
-    count = tokens.count_active(key, at_most=TOKENS_COUNTED + 1) if key else 0
-    context = {
-        "form": form,
-        "action": form.action,
-        "title": form.title,
-        "cancel_first": not to_password,
-        "version": form.seen_now,
-        "key": key,
-        "secrets": secrets,
-        "active_tokens": min(count, TOKENS_COUNTED),
-        "more_tokens": count > TOKENS_COUNTED,
-    }
-    response = _prompt(request, form.fragment, context, status=status)
-    if status == 429:
-        response.headers["Retry-After"] = "60"
-    return response
-
-
-def _prompt(request: UserRequest, fragment: str, context: dict[str, Any], *, status: int) -> HttpResponse:
-    """A dialog in the page, or a page of its own."""
-    context = {**context, "fragment": fragment, "in_dialog": wants_part(request)}
-    if not wants_part(request):
-        return render(request, "profiles/confirm.html", context, status=status)
-    response = render(request, fragment, context, status=status)
-    return reswap(retarget(response, "#key-dialog-body"), "innerHTML")
+    subject = PersonalKey(request)
+    if subject.client is None:
+        return section.refused(subject, lifecycle.NoKey())
+    return prompts.check(subject, subject.client)
