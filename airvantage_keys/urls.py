@@ -7,6 +7,7 @@ from django.views.generic import RedirectView
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="profile"), name="home"),
     path("profile/", include("profiles.urls")),
+    path("develop/api/clients/", include("profiles.pages.client_urls")),
     path("accounts/", include("profiles.account.urls")),
     path("admin/", admin.site.urls),
     path("", include("profiles.api.urls")),

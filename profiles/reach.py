@@ -58,6 +58,11 @@ def holders(right: str, company: Company) -> QuerySet[User]:
     return User.objects.filter(let_in(), company=company, access_profile__in=profiles)
 
 
+def may_view_clients(viewer: User) -> bool:
+    """Whether the viewer may see the API Clients of their company; without a company there are none to see."""
+    return viewer.company_id is not None and rights.VIEW_CLIENTS in viewer.rights
+
+
 class ToClient(Enum):
     """What can be done to an API Client, by who has which right."""
 

@@ -231,7 +231,7 @@ def credentials(page: Page) -> tuple[str, str]:
     client_id = page.locator('[data-field="client-id"]').inner_text()
     secret = page.locator('[data-field="secret-key"]').inner_text()
     assert re.fullmatch(r"[0-9a-f]{32}", client_id), client_id
-    assert re.fullmatch(r"avs_[0-9A-Za-z]{49}", secret), secret
+    assert re.fullmatch(r"av[sc]_[0-9A-Za-z]{49}", secret), secret
     return client_id, secret
 
 

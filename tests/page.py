@@ -23,7 +23,7 @@ SECTION = "/profile/#api-key"
 
 Response = Any  # what the test client returns has a type of its own
 
-SECRET = re.compile(r"avs_[0-9A-Za-z]{49}")
+SECRET = re.compile(r"av[sc]_[0-9A-Za-z]{49}")
 
 
 class Tags(HTMLParser):

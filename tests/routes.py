@@ -45,6 +45,7 @@ _SURFACES = {
 # Parameter of a path -> a well-formed value, for tests to which the value does not matter.
 SAMPLES = {
     "app_label": "profiles",
+    "client_id": "0" * 32,
     "content_type_id": "1",
     "key": "set-password",
     "link": "nonsense",

@@ -209,6 +209,16 @@ FIELDS = {
     "key-end-old": ["version", "password"],
     "key-check": ["secret"],
     "key-delete": ["version", "password"],
+    "clients": ["q", "page"],
+    "client-create": ["version", "password", "name", "note", "access_profile"],
+    "client": NO_FIELDS,
+    "client-edit": ["version", "password", "name", "note", "access_profile"],
+    "client-regenerate": ["version", "password", "old_secret"],
+    "client-end-old": ["version", "password"],
+    "client-disable": ["version", "password"],
+    "client-enable": ["version", "password"],
+    "client-delete": ["version", "password"],
+    "client-check": ["secret"],
     "account_login": ["login", "password", "next"],
     "mfa_authenticate": ["code", "credential"],
     "mfa_authenticate_by_email": NO_FIELDS,
@@ -241,12 +251,20 @@ FIELDS = {
 
 
 @pytest.mark.parametrize("page", names(*PEOPLE))
-def test_every_field_of_the_other_pages(client, user, page):  # security 40
-    sign_in(client, user)
+def test_every_field_of_the_other_pages(client, user, manager, api_client, page):  # security 40
+    sign_in(client, manager if page.startswith("client") else user)
+    address = named(page).address(client_id=api_client.client_id)
     for name in FIELDS[page]:
         for value in PLAIN:
-            response = client.post(named(page).address(), body({name: value}), content_type=FORM)
+            response = client.post(address, body({name: value}), content_type=FORM)
             assert response.status_code < 500, (page, name, value[:20])
+
+
+@pytest.mark.parametrize("parameter", ["q", "page"])
+def test_every_parameter_of_the_list_of_api_clients(client, manager, api_client, parameter):  # security 40
+    sign_in(client, manager)
+    for value in STRANGE:
+        assert client.get(f"/develop/api/clients/?{parameter}={value}").status_code < 500, value[:20]
 
 
 def test_autocomplete_of_every_relation(superuser, rows):

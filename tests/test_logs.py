@@ -240,7 +240,7 @@ def test_a_flood_of_slashes_is_written_at_once(log):
 def test_every_parameter_of_an_address_is_known_to_be_none_or_a_hidden_one():  # security 80
     """A new address with a credential in it has to be added to `logs`."""
     credential = dict.fromkeys(("uidb36", "key", "link"), "CREDENTIAL")
-    harmless = {"pk", "object_id", "user_id", "app_label", "content_type_id", "url", "uid", "size"}
+    harmless = {"pk", "object_id", "user_id", "app_label", "content_type_id", "url", "uid", "size", "client_id"}
     assert {name for route in routes() for name in route.parameters} == harmless | set(credential)
     marked = [path for path in addresses(**credential) if "CREDENTIAL" in path]
     assert len(marked) == 2

@@ -23,11 +23,11 @@ from PIL import Image
 from profiles.account import email, pictures
 from profiles.account.allauth_internals import KEPT_FORM
 from profiles.account.mfa import factors
-from profiles.clients import lifecycle
-from profiles.models import Attempts, Event, OldSecret, User
+from profiles.clients import company, lifecycle
+from profiles.models import AccessProfile, Attempts, Event, OAuthApplication, OldSecret, User
 from profiles.origin import Origin
 
-from .conftest import PASSWORD, KeyPair, make_key, sign_in
+from .conftest import PASSWORD, KeyPair, make_client, make_key, sign_in
 from .mfa import current_code, mailed_code
 from .page import PROFILE, by_htmx, html, long_ago, version, words
 from .passkeys import HOST, Device
@@ -42,6 +42,7 @@ MARK = "planted4711"
 NO_PROOF = {
     "home": "changes nothing",
     "key-check": "changes nothing, and tells only whoever has a secret key already",
+    "client-check": "the same, of an API Client",
     "account_login": "signing in is a proof",
     "mfa_authenticate": "the same, second step",
     "mfa_authenticate_by_email": "the same",
@@ -165,6 +166,41 @@ def with_passkey(_client: Client, user: User) -> dict[str, Any]:
     return {"name": MARK}
 
 
+def manage(user: User) -> AccessProfile:
+    """Let the user do everything to API Clients. An access profile that they may give."""
+    client_rights = [f"accountNetwork.apiClients.{verb}" for verb in ("view", "create", "edit", "delete")]
+    user.access_profile = AccessProfile.objects.create(name="Manager", rights=client_rights)
+    user.save()
+    return user.access_profile
+
+
+def make_api_client(_client: Client, user: User) -> dict[str, Any]:
+    return {"name": MARK, "note": MARK, "access_profile": manage(user).uid, "version": "0"}
+
+
+def change_api_client(_client: Client, user: User) -> dict[str, Any]:
+    profile = manage(user)
+    pair = make_client(user, profile)
+    return {"version": company.version(pair.client_id), "name": MARK, "note": MARK, "access_profile": profile.uid}
+
+
+def end_old_secret_of_api_client(client: Client, user: User) -> dict[str, Any]:
+    form = change_api_client(client, user)
+    change = {"company": user.company, "client_id": api_client().client_id, "origin": origin(user)}
+    company.regenerate(**change, old_secret=OldSecret.DAY)
+    return {**form, "version": company.version(api_client().client_id)}
+
+
+def enable_api_client(client: Client, user: User) -> dict[str, Any]:
+    form = change_api_client(client, user)
+    company.switch(company=user.company, client_id=api_client().client_id, enabled=False, origin=origin(user))
+    return {**form, "version": company.version(api_client().client_id)}
+
+
+def api_client() -> OAuthApplication:
+    return OAuthApplication.objects.exclude(company=None).get()
+
+
 DEEDS: dict[str, Callable[[Client, User], dict[str, Any]]] = {
     "profile-edit": edit_profile,
     "email-change": change_email,
@@ -175,6 +211,13 @@ DEEDS: dict[str, Callable[[Client, User], dict[str, Any]]] = {
     "key-regenerate": change_key,
     "key-end-old": end_old_secret,
     "key-delete": change_key,
+    "client-create": make_api_client,
+    "client-edit": change_api_client,
+    "client-regenerate": change_api_client,
+    "client-end-old": end_old_secret_of_api_client,
+    "client-disable": change_api_client,
+    "client-enable": enable_api_client,
+    "client-delete": change_api_client,
     "account-session-end": end_session,
     "account-sessions-end": end_session,
     "account_change_password": change_password,
@@ -187,7 +230,8 @@ DEEDS: dict[str, Callable[[Client, User], dict[str, Any]]] = {
     "mfa_passkey_remove": with_passkey,
     "mfa_recovery_codes": new_recovery_codes,
 }
-DIALOGS = ("key-create", "key-regenerate", "key-end-old", "key-delete")  # ask for the password in the form that does it
+# Ask for the password in the form that does it.
+DIALOGS = [name for name in DEEDS if name.startswith(("key-", "client-"))]
 EVERYTHING = {
     "name": MARK,
     "note": MARK,
@@ -210,7 +254,9 @@ either_way = pytest.mark.parametrize("by", [Client.post, by_htmx], ids=["browser
 def address(name: str) -> str:
     """With something of the user in it, if there is, where it asks for something."""
     passkey = Authenticator.objects.filter(type="webauthn").first()
-    return named(name).address(**({"pk": passkey.pk} if passkey else {}))
+    client = OAuthApplication.objects.exclude(company=None).first()
+    there = {"pk": passkey and passkey.pk, "client_id": client and client.client_id}
+    return named(name).address(**{parameter: value for parameter, value in there.items() if value})
 
 
 def prepared(name: str, client: Client, user: User) -> dict[str, Any]:

@@ -65,14 +65,26 @@ def version(client_id: str) -> int:
     return made.values_list("pk", flat=True).first() or 0
 
 
+def last_made(company: Company, maker: User) -> KeyEvent | None:
+    """What was noted of the last API Client that somebody made. Its number is the version of a form for a new one."""
+    made = KeyEvent.objects.filter(owner_uid=company.uid, actor=maker, action=Action.CREATED)
+    return made.exclude(client_name="").order_by("-id").first()
+
+
 @transaction.atomic
-def create(*, company: Company, about: About, origin: Origin) -> tuple[OAuthApplication, str]:
+def create(
+    *, company: Company, about: About, origin: Origin, version: int | None = None
+) -> tuple[OAuthApplication, str]:
     """Make an API Client. Returns it and its secret.
 
-    Raises NotAllowed, NoSuchProfile, NameTaken or TooMany.
+    `version` is that of `last_made` which the caller saw: so a form that is sent again makes no second client,
+    whatever has become of the first. Raises NotAllowed, Changed, NoSuchProfile, NameTaken or TooMany.
     """
     actor = _begin(company, origin)
     (profile,) = _check(actor, ToClient.CREATE, about.access_profile)
+    last = last_made(company, actor)
+    if version is not None and version != (last.pk if last else 0):
+        raise Changed
     _check_name(company, about.name)
     if OAuthApplication.objects.filter(company=company).count() >= settings.API_CLIENTS_AT_MOST:
         raise TooMany

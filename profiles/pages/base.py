@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, cast
+from typing import TYPE_CHECKING, Any, Concatenate, cast
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -12,7 +12,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import render, resolve_url
 from django.urls import reverse
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.vary import vary_on_headers
@@ -21,13 +21,28 @@ from django_htmx.http import HttpResponseClientRedirect
 from ..http.access import Access, declares
 from ..http.requests import UserRequest
 
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
+_KEY_AS_IT_WAS = _("You had been signed out, so nothing was done. Your key is as it was.")
+
 View = Callable[Concatenate[UserRequest, ...], HttpResponse]
 
 
-def page(*methods: str, anyone: bool = False) -> Callable[[View], Callable[..., HttpResponse]]:
+def _to_profile(**_of_address: str) -> str:
+    return reverse("profile")
+
+
+def page(
+    *methods: str,
+    anyone: bool = False,
+    back: Callable[..., str] = _to_profile,
+    as_it_was: _StrPromise = _KEY_AS_IT_WAS,
+) -> Callable[[View], Callable[..., HttpResponse]]:
     """What holds for every page here: these methods only, the owner only, kept by nobody.
 
-    `anyone` lets in those who are not signed in, too.
+    `anyone` lets in those who are not signed in, too. Whose session has ended comes `back` after the sign-in, to a page
+    by the parts of this one's address, and is told that all is `as_it_was`.
     """
 
     def decorate(view: View) -> Callable[..., HttpResponse]:
@@ -40,7 +55,7 @@ def page(*methods: str, anyone: bool = False) -> Callable[[View], Callable[..., 
             if request.method not in methods:
                 return _not_allowed(request, methods)
             if not anyone and not request.user.is_authenticated:
-                return _sign_in_first(request)
+                return _sign_in_first(request, back(**kwargs), as_it_was)
             return view(cast("UserRequest", request), *args, **kwargs)
 
         return policed
@@ -52,12 +67,12 @@ def wants_part(request: UserRequest) -> bool:
     return bool(request.htmx) and not request.htmx.boosted and not request.htmx.history_restore_request
 
 
-def _sign_in_first(request: HttpRequest) -> HttpResponse:
-    """To sign-in, as a whole page, and back to the profile, which then says that nothing was done."""
+def _sign_in_first(request: HttpRequest, back: str, as_it_was: _StrPromise) -> HttpResponse:
+    """To sign-in, as a whole page, and back to a page which then says that nothing was done."""
     htmx = bool(cast("UserRequest", request).htmx)
-    wanted = reverse("profile") if htmx or request.method == "POST" else request.get_full_path()
+    wanted = back if htmx or request.method == "POST" else request.get_full_path()
     if request.method == "POST":
-        messages.warning(request, _("You had been signed out, so nothing was done. Your key is as it was."))
+        messages.warning(request, str(as_it_was))
     url = resolve_url(settings.LOGIN_URL) + "?" + urlencode({"next": wanted}, safe="/")
     return HttpResponseClientRedirect(url) if htmx else HttpResponseRedirect(url)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from django.db.models import BigAutoField
 from django.http import HttpResponse, HttpResponseRedirect
@@ -67,9 +67,9 @@ class PersonalKey(Subject):
         },
     )
     via = KeyEvent.Via.PAGE
-    verbs = lifecycle
-    section = "profiles/partials/key_section.html"
-    page = "profiles/profile.html"
+    verbs: ClassVar = lifecycle
+    section_template = "profiles/partials/key_section.html"
+    page_template = "profiles/profile.html"
 
     def __init__(self, request: UserRequest, owner: User | None = None) -> None:
         self.owner = owner or request.user

@@ -98,13 +98,13 @@ def answer(
         notices.append(("warning", _why_refused(subject, refusal, context["changed"])))
     context["notices"] = notices
     if wants_part(request):
-        response = render(request, subject.section, context, status=status)
+        response = render(request, subject.section_template, context, status=status)
         return reswap(retarget(response, "#api-key"), "outerHTML")
     said = list(messages.get_messages(request))
     notices.extend((m.level_tag, str(m.message)) for m in said if "key" in m.tags.split())
     context["messages"] = [m for m in said if "key" not in m.tags.split()]
     context.update(subject.context_of_page())
-    return render(request, subject.page, context, status=status)
+    return render(request, subject.page_template, context, status=status)
 
 
 def _state(subject: Subject) -> dict[str, Any]:

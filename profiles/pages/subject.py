@@ -52,9 +52,8 @@ class Subject(ABC):
     via: ClassVar[KeyEvent.Via]
     verbs: ClassVar[ModuleType]
     """What changes it: `regenerate`, `end_old_secret` and `delete`, each told what `change` gives."""
-    section: ClassVar[str]
-    """The template of the section; that of the page around it is `page`."""
-    page: ClassVar[str]
+    section_template: ClassVar[str]
+    page_template: ClassVar[str]
 
     def __init__(self, request: UserRequest, client: OAuthApplication | None) -> None:
         self.request = request

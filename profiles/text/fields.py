@@ -28,6 +28,16 @@ class NameFormField(forms.CharField):
         return spelling.name(super().to_python(value) or "")
 
 
+class NoteFormField(forms.CharField):
+    """A text of several lines."""
+
+    widget = forms.Textarea
+    default_validators = [spelling.validate_note]
+
+    def to_python(self, value: Any) -> Any:
+        return spelling.note(super().to_python(value) or "")
+
+
 class AddressFormField(forms.EmailField):
     default_validators = [spelling.validate_address]
 

@@ -56,6 +56,17 @@ def validate_name(value: str) -> None:
         raise ValidationError(_("Write something that can be seen."), code="invisible")
 
 
+def note(value: str) -> str:
+    """A text of several lines in Unicode's form C, with one kind of line break and no white space around it."""
+    return _composed(value.replace("\r\n", "\n").replace("\r", "\n")).strip()
+
+
+def validate_note(value: str) -> None:
+    """Refuse what would not be seen, or break out of its place."""
+    if any(unicodedata.category(each) in _NO_TEXT or each in _DIRECTIONS for each in value.replace("\n", "")):
+        raise ValidationError(_("Write it without control characters."), code="unprintable")
+
+
 def folded(value: str) -> str:
     """The text without regard to case, for searching and ordering: Unicode's default case folding, in form C.
 

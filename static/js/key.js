@@ -1,14 +1,114 @@
-// The key section: its dialog, and what copies, hides and saves the credentials. Nothing here is needed to use the page,
-// and nothing is stored: what is copied or saved is what stands in the page.
+// The page of a client: its dialog, and what copies, hides and saves credentials, as a list of clients copies too. Nothing here
+// is needed to use the page, and nothing is stored: what is copied or saved is what stands in the page.
 "use strict";
 
 (() => {
+  // --- The credentials -------------------------------------------------------------------------------------
+
+  const hidden = new WeakMap(); // the field that is hidden -> what it shows otherwise
+
+  const textOf = (id) => {
+    const field = document.getElementById(id);
+    return hidden.get(field) ?? field.textContent;
+  };
+
+  const setHidden = (field, hide) => {
+    if (hide && !hidden.has(field)) {
+      hidden.set(field, field.textContent);
+      field.textContent = "•".repeat(24);
+      document.getElementById("env-lines")?.remove();
+    } else if (!hide && hidden.has(field)) {
+      field.textContent = hidden.get(field);
+      hidden.delete(field);
+    }
+    document.querySelector(`[data-mask="${field.id}"]`)?.setAttribute("aria-pressed", String(hide));
+  };
+
+  const envLines = () => `CLIENT_ID=${textOf("client-id")}\nCLIENT_SECRET=${textOf("secret-key")}\n`;
+
+  // For at least five seconds, or until the next action; beside the button and out of the flow, so nothing moves.
+  let confirmation = null;
+  const confirmAt = (button, text, done) => {
+    clearTimeout(confirmation?.timer);
+    confirmation?.end();
+    const bubble = document.createElement("span");
+    bubble.className = "bubble";
+    bubble.setAttribute("aria-hidden", "true"); // #announcement says it
+    bubble.textContent = text;
+    button.append(bubble);
+    button.classList.toggle("done", done);
+    const end = () => {
+      bubble.remove();
+      button.classList.remove("done");
+      confirmation = null;
+    };
+    confirmation = { end, timer: setTimeout(end, 6000) };
+  };
+
+  // Where both lines can be selected, once copying them has failed.
+  const envField = () => {
+    let field = document.getElementById("env-lines");
+    if (!field) {
+      field = document.createElement("pre");
+      field.id = "env-lines";
+      field.translate = false;
+      document.querySelector("[data-copy-env]").parentElement.after(field);
+    }
+    field.textContent = envLines();
+    return field;
+  };
+
+  // `fieldToSelect` gives the element that has the text, for the reader to copy by hand.
+  const copy = async (button, text, fieldToSelect) => {
+    const words = button.closest("[data-press]").dataset;
+    const what = button.querySelector("[data-copied]").dataset.copied;
+    try {
+      await navigator.clipboard.writeText(text); // not there on plain http, and may be forbidden
+      confirmAt(button, words.copied, true);
+      window.announce?.(what);
+    } catch {
+      const field = fieldToSelect();
+      setHidden(field, false);
+      getSelection().selectAllChildren(field);
+      const press = /Mac|iP(hone|ad)/.test(navigator.platform) ? words.pressMac : words.press;
+      confirmAt(button, press, false);
+      window.announce?.(`${words.copyFailed} ${press}`);
+    }
+  };
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("[data-press] button");
+    if (!button) return;
+    if (button.dataset.copy) {
+      const id = button.dataset.copy;
+      copy(button, textOf(id), () => document.getElementById(id));
+    } else if ("copyEnv" in button.dataset) {
+      copy(button, envLines(), envField);
+    } else if (button.dataset.mask) {
+      setHidden(document.getElementById(button.dataset.mask), button.getAttribute("aria-pressed") !== "true");
+    } else if (button.dataset.downloadEnv) {
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(new Blob([envLines()], { type: "text/plain" }));
+      link.download = button.dataset.downloadEnv;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+      window.announce?.(button.dataset.done);
+    }
+  });
+
+  // What only a script can do is there only with one.
+  const upgrade = () => {
+    document.querySelectorAll("[data-needs-script]").forEach((element) => { element.hidden = false; });
+  };
+  upgrade();
+
+  // --- The dialog ------------------------------------------------------------------------------------------
+
   const dialog = document.getElementById("key-dialog");
+  if (!dialog) return; // a list of clients
   const body = document.getElementById("key-dialog-body");
   const section = () => document.getElementById("api-key");
   const heading = () => document.getElementById("api-key-title");
-
-  // --- The dialog ------------------------------------------------------------------------------------------
 
   let opener = null; // where the focus goes when the dialog is closed, unless an answer moved it on
 
@@ -101,105 +201,6 @@
       if (said) window.announce?.(said);
     }
   });
-
-  // --- The credentials -------------------------------------------------------------------------------------
-
-  const hidden = new WeakMap(); // the field that is hidden -> what it shows otherwise
-
-  const textOf = (id) => {
-    const field = document.getElementById(id);
-    return hidden.get(field) ?? field.textContent;
-  };
-
-  const setHidden = (field, hide) => {
-    if (hide && !hidden.has(field)) {
-      hidden.set(field, field.textContent);
-      field.textContent = "•".repeat(24);
-      document.getElementById("env-lines")?.remove();
-    } else if (!hide && hidden.has(field)) {
-      field.textContent = hidden.get(field);
-      hidden.delete(field);
-    }
-    document.querySelector(`[data-mask="${field.id}"]`)?.setAttribute("aria-pressed", String(hide));
-  };
-
-  const envLines = () => `CLIENT_ID=${textOf("client-id")}\nCLIENT_SECRET=${textOf("secret-key")}\n`;
-
-  // For at least five seconds, or until the next action; beside the button and out of the flow, so nothing moves.
-  let confirmation = null;
-  const confirmAt = (button, text, done) => {
-    clearTimeout(confirmation?.timer);
-    confirmation?.end();
-    const bubble = document.createElement("span");
-    bubble.className = "bubble";
-    bubble.setAttribute("aria-hidden", "true"); // #announcement says it
-    bubble.textContent = text;
-    button.append(bubble);
-    button.classList.toggle("done", done);
-    const end = () => {
-      bubble.remove();
-      button.classList.remove("done");
-      confirmation = null;
-    };
-    confirmation = { end, timer: setTimeout(end, 6000) };
-  };
-
-  // Where both lines can be selected, once copying them has failed.
-  const envField = () => {
-    let field = document.getElementById("env-lines");
-    if (!field) {
-      field = document.createElement("pre");
-      field.id = "env-lines";
-      field.translate = false;
-      section().querySelector("[data-copy-env]").parentElement.after(field);
-    }
-    field.textContent = envLines();
-    return field;
-  };
-
-  // `fieldToSelect` gives the element that has the text, for the reader to copy by hand.
-  const copy = async (button, text, fieldToSelect) => {
-    const words = section().dataset;
-    const what = button.querySelector("[data-copied]").dataset.copied;
-    try {
-      await navigator.clipboard.writeText(text); // not there on plain http, and may be forbidden
-      confirmAt(button, words.copied, true);
-      window.announce?.(what);
-    } catch {
-      const field = fieldToSelect();
-      setHidden(field, false);
-      getSelection().selectAllChildren(field);
-      const press = /Mac|iP(hone|ad)/.test(navigator.platform) ? words.pressMac : words.press;
-      confirmAt(button, press, false);
-      window.announce?.(`${words.copyFailed} ${press}`);
-    }
-  };
-
-  document.addEventListener("click", (event) => {
-    const button = event.target.closest?.("#api-key button");
-    if (!button) return;
-    if (button.dataset.copy) {
-      const id = button.dataset.copy;
-      copy(button, textOf(id), () => document.getElementById(id));
-    } else if ("copyEnv" in button.dataset) {
-      copy(button, envLines(), envField);
-    } else if (button.dataset.mask) {
-      setHidden(document.getElementById(button.dataset.mask), button.getAttribute("aria-pressed") !== "true");
-    } else if (button.dataset.downloadEnv) {
-      const link = document.createElement("a");
-      link.href = URL.createObjectURL(new Blob([envLines()], { type: "text/plain" }));
-      link.download = button.dataset.downloadEnv;
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-      window.announce?.(button.dataset.done);
-    }
-  });
-
-  // What only a script can do is there only with one.
-  const upgrade = () => {
-    section().querySelectorAll("[data-needs-script]").forEach((element) => { element.hidden = false; });
-  };
-  upgrade();
 
   // Only now: without what stands above, htmx would load prompts into a dialog that nobody opens. Until here, and if this
   // file is missing, the buttons lead to pages. (htmx begins when the whole document is there, which is after this.)

@@ -8,7 +8,9 @@
   // A page that the browser kept whole while the user went elsewhere, perhaps signed out: ask the server again.
   window.addEventListener("pageshow", (event) => {
     if (!event.persisted || !menu) return;
-    if (document.querySelector("[data-field=secret-key]")) location.replace(menu.querySelector("a").href);
+    // Its address may be that of a form, which only a change answers with a page.
+    const home = document.querySelector("[data-home]")?.dataset.home ?? menu.querySelector("a").href;
+    if (document.querySelector("[data-field=secret-key]")) location.replace(home);
     else location.reload();
   });
 
