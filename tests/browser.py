@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,15 @@ class Site:
             made = self._run("make(100)")
             self._people = [Person(**person) for person in json.loads(made.splitlines()[-1])]
         return self._people.pop()
+
+    def manager(self, company: str = "", count: int = 1) -> list[Person]:
+        """People who may do everything to the API Clients of a company of their own."""
+        company = company or f"Company {uuid.uuid4().hex[:8]}"
+        made = self._run(f"make({count}, 'Administrator', {company!r})")
+        return [Person(**person) for person in json.loads(made.splitlines()[-1])]
+
+    def leave(self, person: Person) -> None:
+        self._run(f"leave({person.email!r})")
 
     def stale(self, person: Person) -> str:
         return self._run(f"stale({person.email!r})").splitlines()[-1]
@@ -189,6 +199,16 @@ class Visit:
         made = self.create()
         self.open()
         return made
+
+    def make_client(self, name: str = "Nightly export", note: str = "") -> tuple[str, str]:
+        """A new API Client, and its page as it answered."""
+        self.open("/develop/api/clients/create/")
+        self.page.get_by_label("Name", exact=True).fill(name)
+        self.page.get_by_label("Note (optional)").fill(note)
+        self.page.get_by_label("Access profile").select_option("Operator")
+        self.page.get_by_role("button", name="Create").click()
+        self.page.locator("#fresh-title").wait_for()
+        return credentials(self.page)
 
     def regenerate(self, old_secret: str) -> tuple[str, str]:
         """Another secret, with this choice for the one before; and the page as it is when one comes back later."""

@@ -25,11 +25,11 @@ LONG_AGO = 24 * 3600  # seconds; longer than a password counts as just given
 
 
 @transaction.atomic
-def make(count: int) -> None:
+def make(count: int, profile: str = "Operator", company_name: str = COMPANY) -> None:
     """Print `count` new users: their address, and a session that has just begun and one that began long ago."""
     password = make_password(DEMO_PASSWORD)  # once: it is slow on purpose
-    company = Company.objects.get(name=COMPANY)
-    access_profile = AccessProfile.objects.get(name="Operator")
+    company, _made = Company.objects.get_or_create(name=company_name)
+    access_profile = AccessProfile.objects.get(name=profile)
     people = []
     for _ in range(count):
         email = f"{uuid.uuid4().hex[:12]}@demo.example"
@@ -54,6 +54,11 @@ def revoke(email: str, reason: str) -> None:
     admin = User.objects.get(email="admin@demo.example")
     owner = User.objects.get(email=email)
     lifecycle.revoke(owner=owner, origin=Origin(actor=admin, via=KeyEvent.Via.ADMIN), reason=reason)
+
+
+def leave(email: str) -> None:
+    """Let somebody leave: their account is not active any more."""
+    User.objects.filter(email=email).update(is_active=False)
 
 
 def _session(user: User, age: int) -> str | None:

@@ -161,6 +161,15 @@ def manager(company: Company) -> User:
 
 
 @pytest.fixture
+def other_manager(manager: User) -> User:
+    """Somebody who may do the same in another company."""
+    other = Company.objects.create(name="Other Ltd")
+    return User.objects.create_user(
+        "manager@other.example", PASSWORD, name="Max Manager", company=other, access_profile=manager.access_profile
+    )
+
+
+@pytest.fixture
 def api_client(manager: User, client_profile: AccessProfile) -> KeyPair:
     return make_client(manager, client_profile)
 

@@ -186,15 +186,18 @@ def change_api_client(_client: Client, user: User) -> dict[str, Any]:
 
 def end_old_secret_of_api_client(client: Client, user: User) -> dict[str, Any]:
     form = change_api_client(client, user)
-    change = {"company": user.company, "client_id": api_client().client_id, "origin": origin(user)}
-    company.regenerate(**change, old_secret=OldSecret.DAY)
-    return {**form, "version": company.version(api_client().client_id)}
+    there = api_client()
+    assert user.company
+    company.regenerate(company=user.company, client_id=there.client_id, origin=origin(user), old_secret=OldSecret.DAY)
+    return {**form, "version": company.version(there.client_id)}
 
 
 def enable_api_client(client: Client, user: User) -> dict[str, Any]:
     form = change_api_client(client, user)
-    company.switch(company=user.company, client_id=api_client().client_id, enabled=False, origin=origin(user))
-    return {**form, "version": company.version(api_client().client_id)}
+    there = api_client()
+    assert user.company
+    company.switch(company=user.company, client_id=there.client_id, enabled=False, origin=origin(user))
+    return {**form, "version": company.version(there.client_id)}
 
 
 def api_client() -> OAuthApplication:
