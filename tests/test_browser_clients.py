@@ -78,7 +78,7 @@ def press(page: Page, key: str, until: str) -> None:
 # --- The whole life -------------------------------------------------------------------------------------------
 
 
-def test_a_client_and_its_secrets_by_keyboard_alone(enter, site):
+def test_a_client_by_keyboard_alone(enter, site):
     person = enter()
     person.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = person.open()
@@ -115,6 +115,12 @@ def test_a_client_and_its_secrets_by_keyboard_alone(enter, site):
     expect(page).to_have_url(f"{site.url}{page_of(client_id)}")
     assert focused(page) == "Nightly export"
 
+
+def test_another_secret_by_keyboard_alone(enter, site):
+    person = enter()
+    client_id, secret = person.make_client()
+    token = assert_accepted(site, client_id, secret)
+    page = person.open(page_of(client_id))
     press(page, "Tab", "Regenerate")
     page.keyboard.press("Enter")
     dialog(page).wait_for()
@@ -427,7 +433,7 @@ def test_every_state_is_clean(enter, width, scheme):  # page 38, 42
         assert_no_axe_violations(page)
         assert_valid(page.content())
         if folder := os.environ.get("SCREENSHOTS"):
-            page.screenshot(path=Path(folder, f"{name} {width}.png"), full_page="dialog" not in name)
+            page.screenshot(path=Path(folder, f"{name} {width}.png"), full_page="dialog" not in name, caret="initial")
 
 
 def test_what_can_be_pressed_is_large_enough_and_longer_words_fit(enter):  # page 22, 41
