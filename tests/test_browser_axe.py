@@ -284,6 +284,7 @@ NO_PAGE = {
 }
 # Where the page is one that says why there is no other: it takes only a form, or the sample names nothing.
 REFUSED = {
+    **{route.name: 404 for route in declaring(Access.SIGNED_IN) if "client_id" in route.parameters},
     "account-session-end": 405,
     "account-sessions-end": 405,
     "email-cancel": 405,

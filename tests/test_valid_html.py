@@ -13,11 +13,12 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
+from profiles.clients import company
 from profiles.mail import invitations
 from profiles.models import User
 
 from .admin_site import browser_of
-from .conftest import make_key
+from .conftest import make_key, sign_in
 from .mfa import give_password, set_up_totp
 from .page import CHECK, CREATE, DELETE, END_OLD, PROFILE, REGENERATE, Response, by_htmx, html, long_ago, version
 from .routes import PEOPLE, PROGRAMS, routes
@@ -108,6 +109,33 @@ def test_every_state_of_the_key(user, signed_in, key):
         check(signed_in.post(path, wrong))
     User.objects.filter(pk=user.pk).update(picture="pictures/u.png", access_profile=None, company=None)
     check(signed_in.get(PROFILE))
+
+
+def test_every_state_of_an_api_client(client, manager, api_client):
+    sign_in(client, manager)
+    home = f"/develop/api/clients/{api_client.client_id}/"
+
+    def form(**more: object) -> dict[str, object]:
+        return {"version": company.version(api_client.client_id), **more}
+
+    check_all(client)
+    for path in ("edit", "regenerate", "disable", "delete", "check"):
+        check(client.get(f"{home}{path}/"))
+        check(by_htmx(client, f"{home}{path}/"), part=True)
+        check(by_htmx(client, f"{home}{path}/", {"version": "1"}), part=True)
+    check(client.post(f"{home}edit/", form(name="", note="<b>")))
+    check(by_htmx(client, f"{home}edit/", form(name="", note="<b>")), part=True)
+    check(by_htmx(client, f"{home}regenerate/", form(old_secret="24h")), part=True)
+    check(by_htmx(client, f"{home}end-old/"), part=True)
+    check(by_htmx(client, f"{home}disable/", form()), part=True)
+    check(by_htmx(client, f"{home}enable/"), part=True)
+    User.objects.filter(pk=manager.pk).update(name="<i>")
+    for address in (home, "/develop/api/clients/", "/develop/api/clients/?q=x", "/develop/api/clients/create/"):
+        check(client.get(address))
+    long_ago(client)
+    for path in ("edit", "regenerate", "end-old", "enable", "delete"):
+        check(by_htmx(client, f"{home}{path}/"), part=True)
+        check(client.post(f"{home}{path}/", form(password="x")))
 
 
 def test_second_factors(user, client, signed_in):
