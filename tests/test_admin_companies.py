@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from allauth.usersessions.models import UserSession
 from django.test import Client
 
 from profiles import rights
@@ -51,6 +52,13 @@ def test_a_company_is_switched_off_and_on_with_an_event(superuser, company, key,
         ("company_edited", "Fleet Ltd: is_active: yes → no"),
         ("company_edited", "Fleet Ltd: is_active: no → yes"),
     ]
+
+
+def test_switched_off_its_people_are_signed_out_for_good(superuser, company, user):
+    browser_of(user).get("/profile/")
+    assert UserSession.objects.filter(user=user).exists()
+    switch(superuser, company, on=False)
+    assert not UserSession.objects.filter(user=user).exists()
 
 
 def test_a_new_company_is_active_without_being_asked(superuser):

@@ -21,7 +21,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from .. import reach, rights
-from ..account import changes
+from ..account import changes, sessions
 from ..http.requests import origin_of
 from ..models import AccessProfile, Company, KeyEvent, OAuthApplication, User
 from ..text import spelling
@@ -118,6 +118,11 @@ class CompanyAdmin(WithUsers):
         if isinstance(obj, Company) and not reach.may_switch(actor_of(request), obj):
             return ("uid", "is_active")
         return ("uid",)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001
+        super().save_model(request, obj, form, change)
+        if not obj.is_active:
+            sessions.end_of_company(obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Not for staff with a company: they could not even see the new one."""

@@ -428,8 +428,7 @@ def _by_owner(event: KeyEvent | AccountEvent) -> bool:
 def _page_of_client(event: KeyEvent) -> str:
     """The page of an API Client; of one that is gone, the list of them."""
     gone = event.action in {KeyEvent.Action.DELETED, KeyEvent.Action.REVOKED}
-    # As the contract has it; `reverse("clients")` and `reverse("client", args=[client_id])` once there are such pages.
-    return "/develop/api/clients/" + ("" if gone else f"{event.client_id}/")
+    return reverse("clients") if gone else reverse("client", args=[event.client_id])
 
 
 def _by_whom(event: KeyEvent | AccountEvent, reader: Reader) -> list[Fact]:
