@@ -85,14 +85,17 @@ class ToClient(Enum):
         return self not in (ToClient.DISABLE, ToClient.DELETE)
 
 
-def may_do(actor: User, deed: ToClient, *profiles: AccessProfile | None) -> bool:
+def may_do(actor: User, deed: ToClient, *profiles: AccessProfile | None, resource_server: bool = False) -> bool:
     """Whether the actor may do this to an API Client of their company with this access profile, or these.
 
-    What gives access is only for who holds every right of it: nobody hands out more than they hold.
+    What gives access is only for who holds all of it: every right, and for a resource server, which may ask about the
+    tokens of every company, what superusers alone have. Nobody hands out more than they hold.
     """
     if actor.company_id is None or deed.right not in actor.rights:
         return False
-    return not deed.gives or all(may_give(actor, profile.rights) for profile in profiles if profile)
+    if not deed.gives or actor.is_superuser:
+        return True
+    return not resource_server and all(may_give(actor, profile.rights) for profile in profiles if profile)
 
 
 def is_site_wide(actor: User) -> bool:

@@ -578,10 +578,70 @@ def test_a_stale_form_does_nothing_and_is_told(browser, manager, api_client, act
     assert response.status_code == 409
     assert "This API Client was changed at" in words(response)
     assert "Nothing was done now." in words(response)
-    assert "Changed meanwhile" in html(response)
     assert state() == before
+    if action == "edit":
+        return  # the form once more: see below
+    assert "Changed meanwhile" in html(response)
     if by is by_htmx:
         assert (response.headers["HX-Retarget"], response.headers["HX-Reswap"]) == ("#api-key", "outerHTML")
+
+
+@pytest.mark.parametrize("by", [Client.post, by_htmx], ids=["browser", "htmx"])
+def test_what_was_typed_into_a_stale_edit_is_there_to_be_sent_again(browser, manager, api_client, by):
+    form = form_of(api_client) | {
+        "name": "Depot 7",
+        "note": "A long story",
+        "access_profile": api_client.key.access_profile.uid,
+    }
+    company.switch(**change(api_client, manager), enabled=False)
+    response = by(browser, page_of(api_client, "edit"), form)
+    assert response.status_code == 409
+    assert "Look once more, then save." in words(response)
+    assert response.context["form"].initial["note"] == "A long story"
+    assert "Depot 7" in html(response)
+    again = form | {"version": response.context["version"]}
+    by(browser, page_of(api_client, "edit"), again)
+    assert OAuthApplication.objects.get().note == "A long story"
+
+
+@pytest.mark.parametrize("page", ["/profile/", None])
+def test_what_was_done_to_a_client_is_no_news_of_the_personal_key(browser, manager, api_client, page):
+    browser.post(page_of(api_client, "disable"), form_of(api_client))
+    response = browser.get(page or page_of(api_client))
+    assert "was disabled on" in words(response)
+    assert bool(response.context["notices"]) is (page is None)
+
+
+@each_action
+@either_way
+def test_what_a_resource_server_learns_is_given_by_superusers_alone(browser, manager, api_client, by, action):
+    """Its secret opens what no access profile does: the owners of all tokens of the site."""
+    ready_for(action, api_client, manager)
+    OAuthApplication.objects.update(may_introspect=True)
+    before = state()
+    page = browser.get(page_of(api_client))
+    assert "May ask about every access token of this site" in words(page)
+    assert (action in offered(page)) == (action in TAKING)
+    args = (form_of(api_client),) if by is not Client.get else ()
+    response = by(browser, page_of(api_client, action), *args)
+    assert (response.status_code == 403) == (action not in TAKING)
+    assert (state() == before) == (action not in TAKING or by is Client.get)
+    manager.is_superuser = True
+    manager.save()
+    assert browser.get(page_of(api_client, action)).status_code != 403
+
+
+def test_of_a_resource_server_the_change_itself_looks_too(manager, api_client):
+    OAuthApplication.objects.update(may_introspect=True)
+    with pytest.raises(company.NotAllowed):
+        company.regenerate(**change(api_client, manager))
+
+
+def test_who_may_not_regenerate_is_not_told_to(browser, let, manager, client_profile):
+    let(right("view"), right("create"), "entities.systems.view")
+    said = words(browser.post(CREATE, new(client_profile, manager)))
+    assert "somebody who may edit API Clients has to regenerate it" in said
+    assert "If it is lost, regenerate it" not in said
 
 
 def test_of_a_colleagues_regeneration_one_is_not_told_that_one_has_missed_it(browser, manager, user, api_client):

@@ -169,10 +169,10 @@ class LetIntrospect(Deed):
 
     def consequence(self, number: int) -> str:
         text = ngettext(
-            "It may ask about every access token of this site, whoever's it is: its owner, company, rights and end. "
+            "It may ask about every access token of this site, whoever's it is: its owner, company, scope and end. "
             "That is for a resource server, which takes such tokens from others.",
             "The %(number)d API Clients may ask about every access token of this site, whoever's it is: its owner, "
-            "company, rights and end. That is for resource servers, which take such tokens from others.",
+            "company, scope and end. That is for resource servers, which take such tokens from others.",
             number,
         )
         return text % {"number": number}

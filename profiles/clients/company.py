@@ -219,7 +219,8 @@ def _client(
     client = of(company, client_id)
     if client is None or client.access_profile is None:
         raise NoClient
-    client.access_profile, profile = _check(actor, deed, client.access_profile, chosen or client.access_profile)
+    profiles = client.access_profile, chosen or client.access_profile
+    client.access_profile, profile = _check(actor, deed, *profiles, resource_server=client.may_introspect)
     if seen is not None and seen != version(client_id):
         raise Changed
     return client, profile
@@ -234,7 +235,7 @@ def _anew(client: OAuthApplication) -> OAuthApplication:
     return found
 
 
-def _check(actor: User, deed: ToClient, *profiles: AccessProfile) -> list[AccessProfile]:
+def _check(actor: User, deed: ToClient, *profiles: AccessProfile, resource_server: bool = False) -> list[AccessProfile]:
     """Whether the actor may do this with these access profiles: which they are as of now.
 
     These, and the actor's own, are neither changed nor deleted until the transaction ends.
@@ -245,9 +246,10 @@ def _check(actor: User, deed: ToClient, *profiles: AccessProfile) -> list[Access
     if any(profile.pk not in now for profile in profiles):
         raise NoSuchProfile
     actor.access_profile = now.get(actor.access_profile_id or 0)
-    if not reach.may_do(actor, deed, *(now[profile.pk] for profile in profiles)):
+    as_now = [now[profile.pk] for profile in profiles]
+    if not reach.may_do(actor, deed, *as_now, resource_server=resource_server):
         raise NotAllowed
-    return [now[profile.pk] for profile in profiles]
+    return as_now
 
 
 def _check_name(company: Company, name: str, *, but: OAuthApplication | None = None) -> None:

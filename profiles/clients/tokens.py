@@ -322,9 +322,9 @@ def authenticate(*, client_id: str, secret: str) -> AuthenticatedClient | None:
 
 
 def introspect(token: str, *, client_id: str, secret: str) -> Introspection | None:
-    """Authenticate the client, and look up a token of its own; in one statement, for this is asked at each request.
+    """Authenticate the client, and look up a token that it may ask about: its own, or for a resource server any.
 
-    None and SecretEnded as for `authenticate`.
+    In one statement, for this is asked at each request. None and SecretEnded as for `authenticate`.
     """
     digest, now = credentials.digest(secret), timezone.now()
     asked = credentials.digest(token) if credentials.is_token(token) else ""

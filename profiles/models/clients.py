@@ -41,7 +41,7 @@ class OAuthApplication(Named, AbstractApplication):
     """An OAuth client for the client-credentials grant alone: the key of one owner, or an API Client of a company.
 
     The toolkit's application model, made to hold nothing else. It has no secret of its own: see `ClientSecret`. The
-    rules of its life are in `profiles.clients.lifecycle`.
+    rules of its life are in `profiles.clients`: `lifecycle` for keys, `company` for API Clients.
     """
 
     user = models.OneToOneField(
@@ -170,8 +170,8 @@ class ClientSecret(models.Model):
     """One secret that was ever made for a client, kept as its digest.
 
     At most one secret of a client is good until further notice (`ends` is null), by constraint. At most one more is
-    live until its end comes, by the rule of `lifecycle`. Its row stays when the client is deleted, without a link, so
-    that whoever still shows it can be told what has become of it.
+    live until its end comes, by the rule of `clients.changes`. Its row stays when the client is deleted, without a
+    link, so that whoever still shows it can be told what has become of it.
     """
 
     class EndReason(models.TextChoices):

@@ -73,8 +73,11 @@ def _known_outside(viewer: User) -> list[ClientSecret]:
     secrets = ClientSecret.objects.live().known_outside().filter(application__in=reach.clients(viewer))
     return [
         secret
-        for secret in secrets.select_related("shown_to", "application__access_profile").order_by("application__name")
-        if secret.application and reach.may_do(viewer, ToClient.REGENERATE, secret.application.access_profile)
+        for secret in secrets.select_related("shown_to", "application__access_profile").order_by(
+            "application__name_folded"
+        )
+        if (client := secret.application)
+        and reach.may_do(viewer, ToClient.REGENERATE, client.access_profile, resource_server=client.may_introspect)
     ]
 
 

@@ -112,6 +112,10 @@ class ApiClient(Subject):
             raise Http404
         return cls(request, viewer, client)
 
+    @property
+    def tag(self) -> str:
+        return self.there.client_id
+
     @cached_property
     def urls(self) -> Mapping[str, str]:
         address = reverse("client", args=[self.there.client_id])
@@ -123,7 +127,8 @@ class ApiClient(Subject):
         return {name: self.may_do(deed) for name, deed in DEEDS.items()}
 
     def may_do(self, deed: ToClient) -> bool:
-        return reach.may_do(self.viewer, deed, self.there.access_profile)
+        client = self.there
+        return reach.may_do(self.viewer, deed, client.access_profile, resource_server=client.may_introspect)
 
     def as_now(self) -> Self:
         viewer = get_object_or_404(User.objects.with_all(), pk=self.viewer.pk)
@@ -280,13 +285,17 @@ def _refused(form: AboutForm, refusal: ChangeRefused) -> HttpResponse:
 @client_page("GET", "HEAD", "POST", to=ToClient.EDIT)
 def client_edit(subject: ApiClient) -> HttpResponse:
     form = EditForm(subject)
+    if form.is_bound and form.has_error("version"):
+        changed = section.last_change(subject.last_events(section.EVENTS_SHOWN))
+        said = section.why_refused(subject, changes.Changed(), changed)
+        return prompts.ask(form.anew(), status=409, not_done=said)  # nothing typed is lost
     if unconfirmed := prompts.unless_confirmed(form):
         return unconfirmed
     try:
         company.edit(**prompts.change(form), about=form.about)
     except ChangeRefused as refusal:
         return _refused(form, refusal)
-    messages.success(subject.request, _("The API Client was saved."), extra_tags="key")
+    messages.success(subject.request, _("The API Client was saved."), extra_tags=subject.tag)
     return _go(subject.request, subject.urls["show"])
 
 

@@ -78,7 +78,7 @@ class PromptForm(forms.Form):
     def clean_version(self) -> int | None:
         version: int | None = self.cleaned_data["version"]
         if version not in (None, self.seen_now):
-            raise ValidationError(_("The key was changed."), code="stale")
+            raise ValidationError(_("It was changed meanwhile."), code="stale")
         return version
 
     def clean_password(self) -> str:

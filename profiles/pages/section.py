@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -95,14 +96,14 @@ def answer(
     context = {**_state(subject), "secret": secret, "done": done}
     notices = list(notices or [])
     if refusal:
-        notices.append(("warning", _why_refused(subject, refusal, context["changed"])))
+        notices.append(("warning", why_refused(subject, refusal, context["changed"])))
     context["notices"] = notices
     if wants_part(request):
         response = render(request, subject.section_template, context, status=status)
         return reswap(retarget(response, "#api-key"), "outerHTML")
     said = list(messages.get_messages(request))
-    notices.extend((m.level_tag, str(m.message)) for m in said if "key" in m.tags.split())
-    context["messages"] = [m for m in said if "key" not in m.tags.split()]
+    notices.extend((m.level_tag, str(m.message)) for m in said if subject.tag in m.tags.split())
+    context["messages"] = [m for m in said if subject.tag not in m.tags.split()]
     context.update(subject.context_of_page())
     return render(request, subject.page_template, context, status=status)
 
@@ -110,7 +111,7 @@ def answer(
 def _state(subject: Subject) -> dict[str, Any]:
     """What the section says of the client, there or not."""
     events = subject.last_events(EVENTS_SHOWN)
-    changed = next((event for event in events if event.action in changes.CHANGES), None)
+    changed = last_change(events)
     no_more = len(events) < EVENTS_SHOWN
     return {
         "viewer": subject.request.user,
@@ -138,7 +139,7 @@ def told(subject: Subject, text: str) -> HttpResponse:
     """The section after a change that shows no secret. A browser is sent to it, so that Refresh does nothing."""
     if wants_part(subject.request):
         return answer(subject, notices=[("success", text)])
-    messages.success(subject.request, text, extra_tags="key")
+    messages.success(subject.request, text, extra_tags=subject.tag)
     return HttpResponseRedirect(subject.urls["home"])
 
 
@@ -175,7 +176,13 @@ def _how_it_ended(subject: Subject, secret: ClientSecret, ends: datetime) -> str
     return said % moments
 
 
-def _why_refused(subject: Subject, refusal: ChangeRefused, changed: KeyEvent | None) -> str:
+def last_change(events: Iterable[KeyEvent]) -> KeyEvent | None:
+    """Of these events, the newest first, the last one that made a new version."""
+    return next((event for event in events if event.action in changes.CHANGES), None)
+
+
+def why_refused(subject: Subject, refusal: ChangeRefused, changed: KeyEvent | None) -> str:
+    """Why nothing was done, in words; `changed` is the last change of the client."""
     if said := subject.why_not(refusal, changed):
         return said
     if isinstance(refusal, changes.NoOldSecret):

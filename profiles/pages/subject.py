@@ -92,6 +92,11 @@ class Subject(ABC):
     def why_not(self, refusal: ChangeRefused, changed: KeyEvent | None) -> str:
         """Why nothing was done, where only this kind of client can be refused so; "" otherwise."""
 
+    @property
+    def tag(self) -> str:
+        """What a message for the section of this client is tagged with, until that is shown."""
+        return "key"
+
     def context(self) -> dict[str, Any]:
         """What the section of this kind tells beside what all tell."""
         return {}
