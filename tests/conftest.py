@@ -12,6 +12,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 from django.test import Client, TransactionTestCase
+from django.utils import translation
 
 from profiles import credentials
 from profiles.clients import company as company_clients
@@ -110,6 +111,7 @@ def _fresh_process() -> None:
     usage._noted.clear()
     usage._used_before.clear()
     client_failures._reached.clear()
+    translation.deactivate()  # the language that the last page left behind
 
 
 class _AtOnce(Executor):

@@ -533,7 +533,7 @@ def test_a_secret_that_has_ended_since_is_not_told(superuser, manager, api_clien
 
 def test_who_may_not_look_at_clients_is_told_how_many(staff, manager, api_client):
     page = act(permit(staff, "view_user", "change_user"), "deactivate", manager)
-    assert "1 API Client; ask who looks after them" in page
+    assert "1 API Client; ask who looks after it" in page
     assert "Nightly export" not in page
 
 

@@ -444,3 +444,47 @@ def test_what_can_be_pressed_is_large_enough_and_longer_words_fit(enter):  # pag
         assert_no_sideways_scroll(page)
         assert cut_off(page) == [], name
         page.evaluate("window.shorten()")
+
+
+def test_french_words_fit(enter, people, site):
+    """SCREENSHOTS=folder keeps a picture of each."""
+    folder = os.environ.get("SCREENSHOTS")
+
+    def look(name: str) -> None:
+        assert person.page.locator("html").get_attribute("lang") == "fr"
+        assert_no_sideways_scroll(person.page)
+        assert cut_off(person.page) == [], name
+        if folder:
+            person.page.screenshot(path=Path(folder, f"{name} fr.png"), full_page="dialog" not in name)
+
+    person = enter(width=NARROW, locale="fr-FR")
+    page = person.open(LIST)
+    look("empty list")
+    person.open(f"{LIST}create/")
+    look("create")
+    client_id, _ = enter(people[1]).make_client("Nightly export of all systems to the warehouse", "Runs on host 7.")
+    site.leave(people[1])
+    person.open(LIST)
+    look("list")
+    person.open(f"{LIST}{client_id}/")
+    for summary in page.locator("#api-key summary").all():
+        summary.click()
+    look("client")
+    for name in DIALOGS:
+        person.open(f"{LIST}{client_id}/")
+        open_dialog(page, name)
+        look(f"{name} dialog")
+    person.open(f"{LIST}{client_id}/")
+    open_dialog(page, "regenerate").locator('[value="24h"]').check()
+    page.locator("[data-confirm]").click()
+    page.locator("#fresh-title").wait_for()
+    look("regenerated")
+    person.open(LIST)
+    look("list with two secrets")
+    person.open(f"{LIST}{client_id}/")
+    look("two secrets")
+    open_dialog(page, "disable").locator("[data-confirm]").click()
+    expect(page.locator("#api-key")).to_contain_text("Ce Client API est désactivé.")
+    look("disabled")
+    person.open(LIST)
+    look("list with one that is disabled")

@@ -809,7 +809,7 @@ def test_a_secret_that_somebody_knows_who_has_left_is_told(browser, let, manager
     left(user, how)
     who = "somebody who has left" if how == "deleted" else "Uma User, who has left"
     assert f"was shown to {who}. It works until it is regenerated." in words(browser.get(page_of(api_client)))
-    assert f"Nightly export : shown to {who} : regenerate" in words(browser.get(LIST))
+    assert f"Nightly export : shown to {who}: regenerate" in words(browser.get(LIST))
     let(right("view"))  # who cannot do anything about it is not told in the list
     assert "who has left" not in words(browser.get(LIST))
     let(*map(right, ("view", "edit")))  # as little as who lacks a right of its profile

@@ -8,22 +8,26 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import polib
 import pytest
 from django.conf import settings
-from django.utils import translation
+from django.utils import timezone, translation
 from django.utils.html import escape
 
-from profiles.clients import lifecycle
+from profiles.clients import company, lifecycle
+from profiles.clients.company import About
 from profiles.mail import invitations
-from profiles.models import KeyEvent, User
+from profiles.models import AccessProfile, ClientSecret, KeyEvent, OAuthApplication, OldSecret, User
 from profiles.origin import Origin
 
-from .conftest import PASSWORD, sign_in
+from . import test_client_notices as notices_of_clients
+from .conftest import PASSWORD, KeyPair, make_client, make_token, sign_in
 from .page import CHECK, CREATE, DELETE, END_OLD, PROFILE, REGENERATE, Response, html, version, words
 from .routes import PROGRAMS, addresses
+from .test_notices import parts
 
 CATALOGUE = Path(settings.BASE_DIR) / "locale" / "fr" / "LC_MESSAGES" / "django.po"
 SOURCES = ("airvantage_keys", "profiles", "templates", "locale")
@@ -90,17 +94,29 @@ def test_translations_are_set_as_french_is():
 # --- Pages ------------------------------------------------------------------------------------------------
 
 
+@cache
+def english_words() -> tuple[str, ...]:
+    """All that French has other words for and that is of two words at least; around what is filled in, of three."""
+    parts = set()
+    for entry in french():
+        for english, translated in said(entry).items():
+            pieces = [piece.strip() for piece in FIXED.split(english)]
+            least = 1 if len(pieces) == 1 else 2
+            parts |= {part for part in pieces if part.count(" ") >= least and part not in translated}
+    return tuple(sorted(parts))
+
+
+def english_in(text: str) -> list[str]:
+    return [english for english in english_words() if english in text]
+
+
 def assert_in_french(response: Response, *shown: str) -> None:
     """The page says all of `shown`, and nothing that the catalogue has other words for."""
     assert response.status_code < 500
     assert '<html lang="fr"' in html(response)
-    text = words(response)
     for words_shown in shown:
         assert escape(words_shown) in html(response), (response.request["PATH_INFO"], words_shown)
-    for entry in french():
-        for english, translated in said(entry).items():
-            if " " in english.strip() and "%" not in english and "<" not in english and english not in translated:
-                assert english not in text, (response.request["PATH_INFO"], english)
+    assert english_in(words(response)) == [], response.request["PATH_INFO"]
 
 
 @pytest.mark.django_db
@@ -152,6 +168,196 @@ def test_whoever_chose_french_gets_it_on_every_page_of_theirs(client, user, acce
     assert_in_french(client.get("/accounts/logout/"), "Votre clé continue de fonctionner")
 
 
+CLIENTS = "/develop/api/clients/"
+
+
+@pytest.fixture
+def manager_in_french(client, manager):
+    """Who may do everything to the API Clients of a company, and chose French; `client` is their browser."""
+    User.objects.update(language="fr")
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
+    sign_in(client, manager)
+    return manager
+
+
+def test_the_pages_for_a_new_api_client_are_french_too(client, manager_in_french, client_profile, settings):
+    assert_in_french(client.get(PROFILE), "Clients API")
+    nothing = "Votre société n’a pas de Clients API.", "Une clé d’API personnelle agit au nom d’une personne"
+    assert_in_french(client.get(CLIENTS), "Clients API de Fleet Ltd", *nothing)
+    form = {"version": 0, "name": "Nocturne", "note": "", "access_profile": client_profile.uid}
+    new = f"{CLIENTS}create/"
+    fields = "Profil d’accès", "Choisissez-en un", "Note (facultative)", "Flux", "«\u202fExport nocturne\u202f»"
+    assert_in_french(client.get(new), "Créer un Client API", *fields)
+    wrong = "Saisissez un nom.", "Choisissez un profil d’accès."
+    assert_in_french(client.post(new, {"version": 0}), *wrong)
+    gone = client.post(new, {**form, "name": "a\x00b", "note": "a\x00b", "access_profile": "0" * 32})
+    assert_in_french(gone, "Écrivez-le sans caractères de contrôle.", "Ce profil d’accès n’existe plus")
+    assert_in_french(client.post(new, form), "Le Client API a été créé", "montrée qu’à vous, Mia Manager")
+    assert_in_french(client.post(new, form), "Vous avez créé «\u202fNocturne\u202f»", "Aller à «\u202fNocturne\u202f»")
+    form["version"] = KeyEvent.objects.latest("id").pk
+    assert_in_french(client.post(new, form), "Un autre Client API de votre société porte ce nom.")
+    settings.API_CLIENTS_AT_MOST = 1
+    assert_in_french(client.post(new, {**form, "name": "Autre"}), "Votre société a 1 Clients API")
+
+
+def test_the_pages_of_an_api_client_are_french_too(client, manager_in_french, api_client, client_profile, settings):
+    page = f"{CLIENTS}{api_client.client_id}/"
+
+    def sent(action: str, **more: object) -> Response:
+        changed = KeyEvent.objects.filter(client_id=api_client.client_id).latest("id")
+        return client.post(f"{page}{action}/", {"version": changed.pk, **more}, follow=True)
+
+    row = "Profil d’accès", "Dernière utilisation", "Jamais", "Créé par", "État", "Activé"
+    assert_in_french(client.get(CLIENTS), *row, "Événements récents", "Client API créé")
+    assert_in_french(client.get(f"{CLIENTS}?q=zz"), "Rechercher", "Nom ou Client ID", "Aucun Client API n’a cela")
+    facts = (
+        "Il agit au nom de la société",
+        "Flux",
+        "Identifiants",
+        "Clé secrète montrée à",
+        "Un client désactivé",
+    )
+    assert_in_french(client.get(page), *facts, "Comment utiliser ce Client API", "Modifier", "Vous êtes ici")
+    for action, shown in {
+        "edit": "Modifier le Client API",
+        "regenerate": "Régénérer la clé secrète\u202f?",
+        "end-old": "Rien n’a été fait",
+        "disable": "Désactiver ce Client API\u202f?",
+        "enable": "Rien n’a été fait\u202f: ce Client API est déjà activé.",
+        "delete": "Supprimer ce Client API\u202f?",
+        "check": "savoir si elle appartient à ce Client API",
+    }.items():
+        assert_in_french(client.get(f"{page}{action}/"), shown)
+    assert_in_french(sent("check", secret="avc_"), "Ce n’est pas une clé secrète de ce Client API")
+    assert_in_french(sent("edit", name="", access_profile=client_profile.uid), "Saisissez un nom.")
+    more = AccessProfile.objects.create(name="Autre", rights=["entities.systems.view"])
+    edited = sent("edit", name="Autre", note="Oui", access_profile=more.uid)
+    assert_in_french(edited, "Le Client API a été enregistré.", "; profil d’accès: Integration → Autre; note")
+    assert_in_french(sent("regenerate", old_secret="24h"), "L’ancienne clé secrète fonctionne jusqu’au")
+    assert_in_french(client.get(f"{page}end-old/"), "Invalider l’ancienne clé secrète maintenant\u202f?")
+    assert_in_french(sent("end-old"), "L’ancienne clé secrète a été invalidée le")
+    old = KeyEvent.objects.filter(action=KeyEvent.Action.EDITED).latest("id").pk
+    assert_in_french(client.post(f"{page}disable/", {"version": old}), "L’ancienne clé secrète de ce")
+    assert_in_french(sent("disable"), "Le Client API a été désactivé le", "Ce Client API est désactivé.")
+    assert_in_french(client.get(CLIENTS), "Désactivé", "Client API désactivé")
+    assert_in_french(
+        client.get(f"{page}enable/"), "Activer ce Client API\u202f?", "«\u202fAutre\u202f» est de nouveau accepté"
+    )
+    assert_in_french(client.get(f"{page}disable/"), "ce Client API est déjà désactivé.")
+    assert_in_french(sent("enable"), "Le Client API a été activé le")
+    assert_in_french(sent("delete"), "Le Client API «\u202fAutre\u202f» a été supprimé le", "Client API supprimé")
+
+
+@pytest.mark.parametrize("gone", ["inactive", "deleted"])
+def test_who_knows_a_secret_and_has_left_is_told_in_french(client, manager_in_french, user, client_profile, gone):
+    user.access_profile = manager_in_french.access_profile
+    user.save()
+    pair = make_client(user, client_profile)
+    if gone == "deleted":
+        user.delete()
+    else:
+        User.objects.filter(pk=user.pk).update(is_active=False)
+    who = "à quelqu’un qui n’est plus là" if gone == "deleted" else "à Uma User, qui n’est plus là"
+    known = "Quelqu’un qui n’est plus là connaît une clé secrète qui fonctionne encore."
+    assert_in_french(client.get(CLIENTS), known, f"{who}\u202f: à régénérer")
+    page = f"{CLIENTS}{pair.client_id}/"
+    assert_in_french(client.get(page), f"a été montrée {who}.", "jusqu’à ce qu’elle soit régénérée.")
+    made = {"company": manager_in_french.company, "client_id": pair.client_id}
+    by_manager = Origin(actor=manager_in_french, via=KeyEvent.Via.CLIENTS)
+    company.regenerate(**made, old_secret=OldSecret.DAY, origin=by_manager)
+    assert_in_french(client.get(CLIENTS), who, "Invalidez l’ancienne clé secrète.")
+    assert_in_french(client.get(page), f"a été montrée {who}.", "Invalidez-la dès que vos applications")
+    ClientSecret.objects.update(ended=True, ends=timezone.now())
+    assert_in_french(client.get(CLIENTS), "Sans clé secrète valide")
+
+
+def test_pages_of_the_list_of_api_clients_are_french_too(client, manager_in_french, client_profile):
+    for number in range(26):
+        make_client(manager_in_french, client_profile, f"Export {number}")
+    assert_in_french(client.get(CLIENTS), "1 à 25 sur 26", "Suivants")
+    assert_in_french(client.get(f"{CLIENTS}?page=2"), "26 à 26 sur 26", "Précédents")
+
+
+ADMIN = "/admin/profiles/"
+ADMIN_CLIENTS = f"{ADMIN}oauthapplication/"
+
+
+@pytest.fixture
+def staff_in_french(client, admin_user):
+    """A browser of a superuser."""
+    client.force_login(admin_user)
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "fr"
+    return client
+
+
+def test_the_admin_site_shows_both_kinds_in_french(staff_in_french, manager, user, key, api_client):
+    make_token(key)
+    make_token(api_client)
+    about = About("Nightly export", "", AccessProfile.objects.create(name="Autre", rights=[]))
+    by_manager = Origin(actor=manager, via=KeyEvent.Via.CLIENTS)
+    company.edit(company=manager.company, client_id=api_client.client_id, about=about, origin=by_manager)
+    edited = f"keyevent/{KeyEvent.objects.latest('id').pk}/change/"
+    filters = ("Clés personnelles", "Clients API des sociétés", "Sans clé secrète valide", "clé secrète montrée à")
+    actions = ("Désactiver les Clients API sélectionnés…", "Ne plus autoriser les Clients API sélectionnés")
+    for path, shown in {
+        "oauthapplication/": ("Clés et Clients API", "À qui", "État", "Activé", *filters, *actions),
+        f"oauthapplication/{key.key.pk}/change/": ("Révoquer…", "Propriétaire", "État"),
+        f"oauthapplication/{api_client.key.pk}/change/": ("Désactiver…", "Peut inspecter les jetons", "Créé par"),
+        "accesstoken/": ("À qui", "nom du Client API"),
+        "keyevent/": ("Client API créé", "profil d’accès: Integration → Autre"),
+        edited: ("Client API modifié", "profil d’accès: Integration → Autre"),
+        "company/": ("Clients API", "Active"),
+        f"company/{user.company.pk}/change/": ("ses Clients API sont refusés aussitôt",),
+        "accessprofile/add/": ("Voir les Clients API", "Supprimer des Clients API"),
+    }.items():
+        assert_in_french(staff_in_french.get(ADMIN + path), *shown)
+    # Permissions have Django's names, which are English in every language.
+    page = html(staff_in_french.get(f"{ADMIN}user/{user.pk}/change/"))
+    assert "Les Clients API de la société continuent de fonctionner." in page
+
+
+@pytest.mark.parametrize(
+    ("deed", "of_one", "of_two", "done"),
+    [
+        ("disable", "Désactiver ce Client API", "Désactiver ces Clients API", "a été désactivé."),
+        ("introspect", "Autoriser ce Client API", "Autoriser ces Clients API", "peut désormais inspecter"),
+        ("no-introspect", "Ne plus autoriser ce", "Ne plus autoriser ces", "que ses propres jetons."),
+        ("revoke", "Révoquer ce client", "Révoquer ces clients", "a été révoqué."),
+    ],
+)
+def test_what_staff_do_to_api_clients_is_asked_and_told_in_french(
+    staff_in_french, manager, key, api_client, client_profile, deed, of_one, of_two, done
+):
+    second = make_client(manager, client_profile, "Second")
+    OAuthApplication.objects.update(may_introspect=deed == "no-introspect")
+
+    def act(*pairs: KeyPair) -> Response:
+        form = {"key": [pair.key.pk for pair in pairs], "reason": "Divulgué"}
+        return staff_in_french.post(f"{ADMIN_CLIENTS}{deed}/", form, follow=True)
+
+    one, two = f"{ADMIN_CLIENTS}{deed}/?key={api_client.key.pk}", f"&key={second.key.pk}"
+    assert_in_french(staff_in_french.get(one), of_one, "Les clients choisis", "À qui")
+    assert_in_french(staff_in_french.get(one + two), of_two)
+    assert_in_french(act(api_client), done)
+    if deed == "revoke":
+        assert_in_french(act(api_client), "1 des clients choisis n’existait déjà plus.")
+        assert_in_french(act(), "Aucun client n’a été choisi.")
+        assert_in_french(staff_in_french.get(f"{ADMIN}keyevent/"), "Client API révoqué par un administrateur")
+    else:
+        assert_in_french(act(api_client), "1 client a été laissé de côté")
+        assert_in_french(staff_in_french.get(f"{ADMIN_CLIENTS}{api_client.key.pk}/history/"))
+
+
+def test_staff_are_told_in_french_what_somebody_knows_who_leaves(staff_in_french, manager, api_client):
+    known = "clé secrète montrée à Mia Manager, qui n’est plus là\u202f: à régénérer"
+    asked = staff_in_french.get(f"{ADMIN}user/{manager.pk}/delete/")
+    assert_in_french(asked, "Quelqu’un que vous supprimez connaît une clé secrète valide", known)
+    form = {"action": "deactivate", "_selected_action": [manager.pk]}
+    done = staff_in_french.post(f"{ADMIN}user/", form, follow=True)
+    assert_in_french(done, "Quelqu’un qui n’est plus là connaît", known, "Tous")
+    assert_in_french(staff_in_french.get(f"{ADMIN_CLIENTS}{api_client.key.pk}/change/"), known)
+
+
 def test_the_admin_site_is_french_too(client, admin_user, key):
     client.force_login(admin_user)
     client.defaults["HTTP_ACCEPT_LANGUAGE"] = "fr"
@@ -186,6 +392,28 @@ def test_owners_are_mailed_in_their_language(user, mailoutbox, language, subject
     assert mail.subject == subject
     assert text in mail.body
     assert f'<html lang="{language or "en"}">' in mail.alternatives[0].content
+
+
+@pytest.mark.parametrize("action", [*notices_of_clients.BY_PEOPLE, *notices_of_clients.BY_STAFF])
+def test_mails_about_api_clients_are_french_too(
+    manager, user, admin_user, api_client, action, mailoutbox, django_capture_on_commit_callbacks
+):
+    user.access_profile = manager.access_profile
+    user.save()
+    User.objects.update(language="fr")
+    manager.refresh_from_db()
+    AccessProfile.objects.create(name="Strong.example", rights=[])
+    if action in notices_of_clients.BEFORE:
+        notices_of_clients.do(notices_of_clients.BEFORE[action], api_client, manager, admin_user)
+    with django_capture_on_commit_callbacks(execute=True):
+        notices_of_clients.do(action, api_client, manager, admin_user)
+    assert sorted(mail.to for mail in mailoutbox) == [[manager.email], [user.email]]
+    for mail in mailoutbox:
+        assert "Client API de votre société" in mail.subject
+        for text in parts(mail):
+            assert english_in(" ".join(text.split())) == []
+            assert "parce que vous vous occupez de Clients API de votre société" in text
+            assert ("profil d’accès: Integration → Strong example" in text) == (action == "edited")
 
 
 def test_invitations_and_mails_of_sign_in_are_in_the_language_of_who_reads_them(client, user, mailoutbox):

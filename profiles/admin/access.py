@@ -19,6 +19,7 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from .. import reach, rights
 from ..account import changes, sessions
@@ -93,7 +94,7 @@ class CompanyForm(FreeTextModelForm):
 
 
 class ActiveFilter(YesNoFilter):
-    title = _("active")
+    title = pgettext_lazy("company", "active")
     parameter_name = "active"
 
     def condition(self) -> Q:

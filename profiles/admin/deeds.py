@@ -20,7 +20,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, npgettext
 
 from ..clients import changes, company, lifecycle, tokens
 from ..http.requests import origin_of
@@ -132,7 +132,8 @@ class Disable(Deed):
         return client.is_companys and not client.disabled
 
     def title(self, number: int) -> str:
-        return ngettext("Disable this API Client?", "Disable these API Clients?", number)
+        # With a context: the company's own page has these words without a plural, which gettext does not allow.
+        return npgettext("admin site", "Disable this API Client?", "Disable these API Clients?", number)
 
     def consequence(self, number: int) -> str:
         text = ngettext(
@@ -338,8 +339,8 @@ class Deeds(admin.ModelAdmin):
         fitting = [client for client in chosen if deed.fits(client)]
         if left_out := len(chosen) - len(fitting):
             text = ngettext(
-                "%d client was left out: a personal key, or an API Client that is so already.",
-                "%d clients were left out: personal keys, or API Clients that are so already.",
+                "%d client was left out: it is a personal key, or there is nothing to change about it.",
+                "%d clients were left out: they are personal keys, or there is nothing to change about them.",
                 left_out,
             )
             self.message_user(request, text % left_out, messages.WARNING)

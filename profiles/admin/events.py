@@ -174,7 +174,7 @@ class KeyEventAdmin(EventAdmin):
         "user_agent",
         "reason",
         "old_secret",
-        "detail",
+        "difference",
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -199,7 +199,11 @@ class KeyEventAdmin(EventAdmin):
 
     @admin.display(description=_("what"))
     def what_was_done(self, obj: KeyEvent) -> SafeString:
-        return two_lines(obj.what, obj.reason or obj.detail)
+        return two_lines(obj.what, obj.reason or obj.difference)
+
+    @admin.display(description=_("detail"))
+    def difference(self, obj: KeyEvent) -> str:
+        return obj.difference
 
     @admin.display(description=_("company"))
     def company(self, obj: Any) -> str:

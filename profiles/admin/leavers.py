@@ -37,7 +37,7 @@ def shown_to(secret: ClientSecret, *, has_left: bool) -> str:
     if not has_left:
         return str(secret.shown_to or "")
     if secret.shown_to is None:
-        return _("shown to somebody who is gone: regenerate")
+        return _("shown to somebody who has left: regenerate")
     return _("shown to %(name)s, who has left: regenerate") % {"name": secret.shown_to.name}
 
 
@@ -68,7 +68,7 @@ def _line(secret: ClientSecret) -> SafeString:
 
 
 def _number(number: int) -> str:
-    text = ngettext("%d API Client; ask who looks after them", "%d API Clients; ask who looks after them", number)
+    text = ngettext("%d API Client; ask who looks after it", "%d API Clients; ask who looks after them", number)
     return text % number if number else ""
 
 

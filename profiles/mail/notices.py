@@ -242,7 +242,7 @@ CLIENT_WORDS: dict[str, Words] = {
     KeyEvent.Action.EDITED: Words(
         subject=_("An API Client of your company has another access profile"),
         effect=_(
-            "Its rights are those of the new access profile, for access tokens it has already, too. Client ID and "
+            "Its rights are those of the new access profile, also for access tokens that it has already. Client ID and "
             "secret key stay the same."
         ),
         remedy=_("See what it may do; disable it, and every access token is refused too:"),
@@ -404,7 +404,9 @@ def _context(event: KeyEvent | AccountEvent, reader: Reader) -> dict[str, object
         about = about if _is_of_client(event) else "key"
         facts += [(_("Client ID"), event.client_id)]
     if event.detail:
-        facts += [(_("Changed"), without_links(event.detail)) if about == "client" else (_("Which"), event.detail)]
+        facts += [
+            (_("Changed"), without_links(event.difference)) if _is_of_client(event) else (_("Which"), event.detail)
+        ]
     facts += _by_whom(event, reader)
     if isinstance(event, KeyEvent) and event.reason:
         facts += [(_("Reason"), event.reason)]

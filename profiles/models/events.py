@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from .clients import OldSecret
@@ -111,6 +113,14 @@ class KeyEvent(Event):
         words = OF_API_CLIENTS.get(self.action) if self.client_name else None
         return str(words or self.get_action_display())
 
+    @property
+    def difference(self) -> str:
+        """What an edit changed: `detail`, with the names of fields in the language of the page."""
+        return _name_of_field.sub(lambda found: gettext(found[0]), self.detail)
+
+
+# As `clients.company` writes it.
+_name_of_field = re.compile("(?:(?<=^)|(?<=; ))(?:name|access profile|note)(?=[:;]|$)")
 
 # The actions of both kinds, in the words for an API Client.
 OF_API_CLIENTS: dict[str, _StrPromise] = {

@@ -18,6 +18,7 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 from django_countries.fields import CountryField
 
 from .. import rights
@@ -78,7 +79,7 @@ class Company(Named):
         help_text=_("Its users must set up a second factor when they sign in. API access keys are not affected."),
     )
     is_active = models.BooleanField(
-        _("active"),
+        pgettext_lazy("company", "active"),
         default=True,
         db_default=True,
         help_text=_("Without it, neither its users nor their keys nor its API Clients get in."),

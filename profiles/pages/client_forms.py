@@ -54,7 +54,7 @@ class AboutForm(FreeTextForm, PromptForm):
         label=_("Access profile"),
         to_field_name="uid",
         empty_label=_("Choose one"),
-        help_text=_("What it may do, as read at each request. Only those are offered of which you hold every right."),
+        help_text=_("What it may do, read at each request. Offered are those of which you hold every right."),
         error_messages={"required": _("Choose an access profile."), "invalid_choice": PROFILE_GONE},
     )
     note = NoteFormField(
