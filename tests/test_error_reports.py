@@ -12,7 +12,7 @@ from django.test import Client
 from django.views.debug import get_exception_reporter_class
 
 from profiles import credentials
-from profiles.clients import lifecycle
+from profiles.clients import changes
 
 from .conftest import PASSWORD
 from .oauth import TOKEN
@@ -54,8 +54,8 @@ def made(monkeypatch) -> list[str]:
     seen: list[str] = []
 
     def remembering(make):
-        def remember() -> str:
-            seen.append(make())
+        def remember(*args: str) -> str:
+            seen.append(make(*args))
             return seen[-1]
 
         return remember
@@ -73,7 +73,7 @@ def fail(*args, **kwargs):
 def test_a_page_that_fails_shows_nothing_that_it_knew(user, shown, made, reports, monkeypatch, caplog):  # security 58
     """The new secret is a variable of several frames, the password stands in the form, the session in a cookie."""
     shown.force_login(user)
-    monkeypatch.setattr(lifecycle, "_record", fail)
+    monkeypatch.setattr(changes, "record_of", fail)
     other = credentials.new_token()
     response = shown.post(f"/profile/api-key/create/?from={other}", {"password": PASSWORD})
     assert response.status_code == 500

@@ -92,8 +92,11 @@ def test_the_licences_told_are_those_there_are():
 
 
 def test_the_patterns_told_are_those_in_use():  # security 12
-    told = re.findall(r"^\| .* \| `(av[st]_.*)` \|$", (ROOT / "SECURITY.md").read_text(), re.MULTILINE)
-    assert told == [credentials.SECRET_PATTERN, credentials.TOKEN_PATTERN]
+    told = re.findall(r"^\| .* \| `(av[cst]_.*)` \|$", (ROOT / "SECURITY.md").read_text(), re.MULTILINE)
+    personal, companys, token = told
+    assert [personal[:4], companys[:4]] == [credentials.SECRET_PREFIX, credentials.COMPANY_SECRET_PREFIX]
+    assert f"(?:{personal[:4]}|{companys[:4]})" + personal[4:] == credentials.SECRET_PATTERN
+    assert (companys[4:], token) == (personal[4:], credentials.TOKEN_PATTERN)
 
 
 def test_every_file_that_the_promises_rest_on_is_there():
