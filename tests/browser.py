@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -296,6 +297,14 @@ def focused(page: Page) -> str:
     return found
 
 
+def assert_focused(page: Page, name: str) -> None:
+    """Browsers move the focus a moment after what they show has changed, so it waits."""
+    deadline = time.monotonic() + 5
+    while focused(page) != name and time.monotonic() < deadline:
+        page.wait_for_timeout(50)
+    assert focused(page) == name
+
+
 def assert_focus_is_visible(page: Page) -> None:
     ring: dict[str, Any] = page.evaluate(
         """() => {
@@ -348,6 +357,17 @@ def go_back(page: Page) -> bool:
             raise
         return False
     return True
+
+
+def html_of(page: Page) -> str:
+    """Its HTML, also where a script is about to lead on from the page that the browser had kept."""
+    while True:
+        try:
+            return page.content()
+        except Error as error:
+            if "the page is navigating" not in error.message:
+                raise
+            page.wait_for_load_state()
 
 
 def lose_answers(page: Page, path: str) -> None:

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from profiles.http.access import Access
 
 from .access import declaring
-from .browser import Person, Visit, action, credentials, fill_in_sign_in, go_back
+from .browser import Person, Visit, action, credentials, fill_in_sign_in, go_back, html_of
 
 pytestmark = pytest.mark.browser
 
@@ -42,7 +42,7 @@ def assert_not_shown_again(person: Visit, path: str, *private: str) -> None:
     go_back(page)
     for text in private:
         expect(page.locator("html")).not_to_contain_text(text)
-        assert text not in page.content()
+        assert text not in html_of(page)
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -73,7 +73,7 @@ def test_the_secret_can_be_left_without_a_question_and_is_not_shown_again(visit)
     assert asked == []
     page.goto("/profile/")
     expect(action(page, "regenerate")).to_be_visible()
-    assert made[1] not in page.content()
+    assert made[1] not in html_of(page)
 
 
 def test_done_ends_the_view_of_the_secret(visit):  # page 10
@@ -82,4 +82,4 @@ def test_done_ends_the_view_of_the_secret(visit):  # page 10
     _, secret = person.create()
     person.page.get_by_role("button", name="I have stored the secret").click()
     expect(person.page.get_by_text("ends in")).to_be_visible()
-    assert secret not in person.page.content()
+    assert secret not in html_of(person.page)

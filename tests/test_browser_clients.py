@@ -20,12 +20,14 @@ from .browser import (
     Visit,
     action,
     assert_focus_is_visible,
+    assert_focused,
     assert_no_axe_violations,
     assert_no_sideways_scroll,
     credentials,
     dialog,
     focused,
     go_back,
+    html_of,
     open_dialog,
 )
 from .test_browser_layout import LENGTHEN, cut_off, sizes
@@ -91,7 +93,7 @@ def test_a_client_by_keyboard_alone(enter, site):
     page.keyboard.press("Enter")
     page.wait_for_url(f"**{LIST}create/")
 
-    assert focused(page) == "Name"
+    assert_focused(page, "Name")
     page.keyboard.type("Nightly export")
     page.keyboard.press("Tab")
     page.keyboard.type("Operator")
@@ -100,7 +102,7 @@ def test_a_client_by_keyboard_alone(enter, site):
     press(page, "Tab", "Create")
     page.keyboard.press("Enter")
     page.locator("#fresh-title").wait_for()
-    assert focused(page) == "The API Client has been created"
+    assert_focused(page, "The API Client has been created")
     client_id, secret = credentials(page)
     token = assert_accepted(site, client_id, secret)
     assert site.current_user(token).json()["name"] == "Nightly export"
@@ -113,7 +115,7 @@ def test_a_client_by_keyboard_alone(enter, site):
     page.keyboard.press("Enter")
     expect(page.locator('[data-field="secret-key"]')).to_contain_text("ends in")
     expect(page).to_have_url(f"{site.url}{page_of(client_id)}")
-    assert focused(page) == "Nightly export"
+    assert_focused(page, "Nightly export")
 
 
 def test_another_secret_by_keyboard_alone(enter, site):
@@ -124,14 +126,14 @@ def test_another_secret_by_keyboard_alone(enter, site):
     press(page, "Tab", "Regenerate")
     page.keyboard.press("Enter")
     dialog(page).wait_for()
-    assert focused(page) == "Cancel"
+    assert_focused(page, "Cancel")
     press(page, "Shift+Tab", "Stops at once")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
     press(page, "Tab", "Regenerate")
     page.keyboard.press("Enter")
     page.locator("#fresh-title").wait_for()
-    assert focused(page) == "The secret key has been regenerated"
+    assert_focused(page, "The secret key has been regenerated")
     expect(page.locator("#api-key")).to_contain_text("This secret is shown only to you, Petra Person")
     _, new_secret = credentials(page)
     assert_accepted(site, client_id, secret)
@@ -141,7 +143,7 @@ def test_another_secret_by_keyboard_alone(enter, site):
     press(page, "Tab", "End it now")
     page.keyboard.press("Enter")
     expect(page.locator("#api-key")).to_contain_text("The old secret key was ended on")
-    assert focused(page) == "Nightly export"
+    assert_focused(page, "Nightly export")
     site.assert_refused(client_id, secret, token)
     assert_accepted(site, client_id, new_secret)
 
@@ -157,11 +159,11 @@ def test_on_off_edited_and_deleted_by_keyboard_alone(enter, site):
         page.keyboard.press("Enter")
         dialog(page).wait_for()
         expect(dialog(page)).to_have_accessible_name(f"{label} this API Client?")
-        assert focused(page) == "Cancel"
+        assert_focused(page, "Cancel")
         press(page, "Tab", label)
         page.keyboard.press("Enter")
         expect(page.locator("#announcement")).to_contain_text(said)
-        assert focused(page) == "Nightly export"
+        assert_focused(page, "Nightly export")
         assert len(heard()) == 1
         if name == "disable":
             site.assert_refused(client_id, secret, token)
@@ -170,7 +172,7 @@ def test_on_off_edited_and_deleted_by_keyboard_alone(enter, site):
     press(page, "Tab", "Edit")
     page.keyboard.press("Enter")
     dialog(page).wait_for()
-    assert focused(page) == "Name"
+    assert_focused(page, "Name")
     page.keyboard.type("Weekly export")  # what was there is selected
     page.keyboard.press("Enter")
     expect(page.locator("#api-key")).to_contain_text("The API Client was saved.")
@@ -184,7 +186,7 @@ def test_on_off_edited_and_deleted_by_keyboard_alone(enter, site):
     page.keyboard.press("Enter")
     page.wait_for_url(f"**{LIST}")
     expect(page.locator("main")).to_contain_text("was deleted on")
-    assert focused(page) == "API Clients"
+    assert_focused(page, "API Clients")
     site.assert_refused(client_id, secret, token)
 
 
@@ -210,7 +212,7 @@ def test_the_whole_life_without_javascript(enter, site):
     for name, label in (("disable", "Disable"), ("enable", "Enable")):
         action(page, name).click()
         expect(page.get_by_role("heading", level=1)).to_have_text(f"{label} this API Client?")
-        assert focused(page) == "Cancel"
+        assert_focused(page, "Cancel")
         page.get_by_role("button", name=label, exact=True).click()
         expect(page.locator("#api-key")).to_contain_text(f"The API Client was {label.lower()}d on")
     assert_accepted(site, client_id, new_secret)
@@ -288,7 +290,7 @@ def test_of_two_windows_the_second_does_nothing(enter, site):
     prompt.get_by_role("button", name="Confirm").click()
     expect(page.locator("#api-key")).to_contain_text("This API Client was disabled at")
     expect(page.locator("#api-key")).to_contain_text("Nothing was done now.")
-    assert focused(page) == "Nightly export"
+    assert_focused(page, "Nightly export")
     site.assert_refused(client_id, secret)
 
 
@@ -324,7 +326,7 @@ def test_a_secret_does_not_come_back_with_the_page(enter):
     if go_back(page):
         page.wait_for_url(f"**{page_of(client_id)}")
         expect(page.get_by_role("heading", level=1)).to_have_text("Nightly export")
-    assert secret not in page.content()
+    assert secret not in html_of(page)
 
 
 # --- The list -------------------------------------------------------------------------------------------------

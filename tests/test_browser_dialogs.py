@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from .browser import NO_KEY, Visit, action, credentials, dialog, focused, open_dialog
+from .browser import NO_KEY, Visit, action, assert_focused, credentials, dialog, focused, open_dialog
 
 pytestmark = pytest.mark.browser
 
@@ -59,7 +59,7 @@ def test_the_focus_begins_on_cancel_and_stays_inside(visit, name):  # page 25, 2
     make_key(person, name)
     page = person.page
     open_dialog(page, name)
-    assert focused(page) == "Cancel"
+    assert_focused(page, "Cancel")
     seen = set()
     for key in ["Tab"] * 5 + ["Shift+Tab"] * 5:
         page.keyboard.press(key)
@@ -87,7 +87,7 @@ def test_a_cancelled_prompt_changes_nothing_and_returns_the_focus(visit, site, n
     expect(action(page, name)).to_be_focused()
     site.assert_works(client_id, secret, person.person)
     open_dialog(page, name)  # and it can be opened again
-    assert focused(page) == "Cancel"
+    assert_focused(page, "Cancel")
 
 
 @each
@@ -97,7 +97,7 @@ def test_enter_on_the_page_of_a_prompt_cancels_too(visit, site, name):  # page 2
     page = person.page
     action(page, name).click()
     expect(page.get_by_role("heading", level=1)).to_have_text(TITLES[name])
-    assert focused(page) == "Cancel"
+    assert_focused(page, "Cancel")
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile(r"/profile/\??#api-key$"))
     site.assert_works(client_id, secret, person.person)
@@ -151,7 +151,7 @@ def test_a_double_click_opens_one_prompt(visit):
     person.make_key()
     action(person.page, "regenerate").dblclick()
     expect(dialog(person.page)).to_have_count(1)
-    assert focused(person.page) == "Cancel"
+    assert_focused(person.page, "Cancel")
 
 
 def test_a_typed_password_is_gone_when_the_prompt_is_closed(visit):
@@ -170,7 +170,7 @@ def test_the_focus_follows_each_change(visit):  # page 9, 27
     action(page, "create").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#fresh-title")).to_be_focused()
-    assert focused(page) == "Your key has been created"
+    assert_focused(page, "Your key has been created")
 
     page.get_by_role("button", name="I have stored the secret").press("Enter")
     expect(page.get_by_text("ends in")).to_be_visible()
@@ -180,7 +180,7 @@ def test_the_focus_follows_each_change(visit):  # page 9, 27
     prompt.get_by_label("Stops in 24 hours").check()
     prompt.get_by_role("button", name="Regenerate").press("Enter")
     expect(page.locator("#fresh-title")).to_be_focused()
-    assert focused(page) == "The secret key has been regenerated"
+    assert_focused(page, "The secret key has been regenerated")
 
     open_dialog(page, "end-old").get_by_role("button", name="End it now").press("Enter")
     expect(page.locator("#api-key")).to_contain_text("The old secret key was ended on")

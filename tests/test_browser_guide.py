@@ -16,6 +16,7 @@ from .browser import (
     WIDE,
     action,
     assert_focus_is_visible,
+    assert_focused,
     assert_no_sideways_scroll,
     credentials,
     dialog,
@@ -183,12 +184,12 @@ def assert_prompt(prompt: Locator, title: str) -> None:
 def test_the_first_tab_stop_skips_to_the_content(visit):
     page = visit().open()
     page.keyboard.press("Tab")
-    assert focused(page) == "Skip to content"
+    assert_focused(page, "Skip to content")
     assert_focus_is_visible(page)
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "content"
     page.keyboard.press("Tab")
-    assert focused(page) == "Go to your API access key"
+    assert_focused(page, "Go to your API access key")
 
 
 @pytest.mark.parametrize("script", [True, False])
@@ -199,10 +200,10 @@ def test_escape_closes_the_menu_and_returns_the_focus(visit, script):  # page 1
     page.keyboard.press("Enter")
     page.get_by_role("link", name="My Profile", exact=True).wait_for()
     page.keyboard.press("Tab")
-    assert focused(page) == "My Profile"
+    assert_focused(page, "My Profile")
     page.keyboard.press("Escape")
     page.get_by_role("link", name="My Profile", exact=True).wait_for(state="hidden")
-    assert focused(page) == "Menu"
+    assert_focused(page, "Menu")
 
 
 @pytest.mark.parametrize("script", [True, False])
@@ -228,7 +229,7 @@ def test_the_menu_button_says_whether_the_menu_is_open(visit, script):  # page 1
     page.keyboard.press("Escape")
     page.locator("#menu").wait_for(state="hidden")
     assert not is_expanded()
-    assert focused(page) == "Menu"
+    assert_focused(page, "Menu")
 
 
 def test_the_profile_has_a_link_to_the_section(visit):  # page 2

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from .browser import NO_KEY, Held, Visit, action, credentials, dialog, focused, open_dialog
+from .browser import NO_KEY, Held, Visit, action, assert_focused, credentials, dialog, open_dialog
 
 pytestmark = pytest.mark.browser
 
@@ -52,7 +52,7 @@ def confirm(page: Page, name: str) -> None:
 def assert_focus_stays(page: Page, where: str) -> None:
     """Once all that was under way is over."""
     page.wait_for_timeout(300)
-    assert focused(page) == where
+    assert_focused(page, where)
 
 
 def assert_done(person: Visit, name: str) -> None:

@@ -14,10 +14,10 @@ from .browser import (
     WIDE,
     action,
     assert_focus_is_visible,
+    assert_focused,
     assert_no_sideways_scroll,
     credentials,
     dialog,
-    focused,
     open_dialog,
 )
 
@@ -75,7 +75,7 @@ def test_a_day_with_two_secrets_until_the_old_one_is_ended(visit, site, script, 
     expect(box).to_contain_text(f"…{old[1][-4:]}")
     expect(box).to_contain_text("from 127.0.0.1, python-requests")
     prompt = ask(page, "end-old", script=script)
-    assert focused(page) == "Cancel"
+    assert_focused(page, "Cancel")
     assert_no_sideways_scroll(page)
     site.assert_works(*old, owner)
     prompt.get_by_role("button", name="End it now").click()
@@ -85,7 +85,7 @@ def test_a_day_with_two_secrets_until_the_old_one_is_ended(visit, site, script, 
         expect(page.locator("#api-key-title")).to_be_focused()  # page 27
     else:  # the address names the section: Tab goes on from there
         page.keyboard.press("Tab")
-        assert focused(page) == "Regenerate"
+        assert_focused(page, "Regenerate")
     site.assert_refused(*old)
     site.assert_works(*new, owner)
 
@@ -158,11 +158,11 @@ def test_the_choice_is_made_by_keyboard_and_enter_in_it_does_nothing(visit, site
     page = person.page
     ask(page, "regenerate", script=script)
     page.keyboard.press("Shift+Tab")
-    assert focused(page) == AT_ONCE
+    assert_focused(page, AT_ONCE)
     assert_focus_is_visible(page)
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
-    assert focused(page) == DAY
+    assert_focused(page, DAY)
     assert_focus_is_visible(page)
     page.keyboard.press("Enter")
     if not script:  # asked again
@@ -197,7 +197,7 @@ def test_a_long_prompt_begins_at_its_title(visit, height):  # page 38, 39
     person.make_key()
     person.open()
     prompt = ask(person.page, "regenerate", script=True)
-    assert focused(person.page) == "Cancel"
+    assert_focused(person.page, "Cancel")
     expect(prompt.get_by_role("heading", name="Regenerate the secret key?")).to_be_in_viewport(ratio=1)
     expect(prompt.get_by_role("button", name="Cancel")).to_be_in_viewport(ratio=1)
 
@@ -258,16 +258,16 @@ def test_a_secret_is_checked_by_keyboard(visit):  # page 40
     action(page, "check").focus()
     page.keyboard.press("Enter")
     expect(dialog(page)).to_have_accessible_name("Check a secret key")
-    assert focused(page) == "Secret key to check"
+    assert_focused(page, "Secret key to check")
     page.keyboard.insert_text(secret)
     page.keyboard.press("Enter")
     expect(page.locator("#confirm-text")).to_be_focused()
     assert_focus_is_visible(page)
     expect(dialog(page)).to_have_accessible_description("It is the current one.")
     page.keyboard.press("Tab")
-    assert focused(page) == "Secret key to check"
+    assert_focused(page, "Secret key to check")
     page.keyboard.press("Tab")
-    assert focused(page) == "Close"
+    assert_focused(page, "Close")
     page.keyboard.press("Enter")
     expect(action(page, "check")).to_be_focused()
 

@@ -11,11 +11,11 @@ from .browser import (
     WIDE,
     Visit,
     action,
+    assert_focused,
     assert_no_axe_violations,
     assert_no_sideways_scroll,
     credentials,
     dialog,
-    focused,
 )
 from .server import DEMO_PASSWORD
 
@@ -103,7 +103,7 @@ def test_enter_in_the_password_field_destroys_nothing(visit, name, script):  # p
     if name == "create":  # which destroys nothing
         page.locator("#fresh-title").wait_for()
     elif script:
-        assert focused(page) == CONFIRM[name]
+        assert_focused(page, CONFIRM[name])
         assert_unchanged(person, made)
         page.keyboard.press("Enter")
         action(page, "create" if name == "delete" else "regenerate").wait_for()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -103,12 +104,11 @@ def fill(site: Upgraded) -> None:
     site.events = site.server.sql(EVENTS)
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgraded]:
-    folder = tmp_path_factory.mktemp(request.param)
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Upgraded]:
     with ExitStack() as stack:
-        url = sqlite_url(folder) if request.param == "sqlite" else stack.enter_context(postgres_url())
-        server = Server(folder, url, REAUTHENTICATION_TIMEOUT="86400")
+        url = sqlite_url(tmp_path) if request.param == "sqlite" else stack.enter_context(postgres_url())
+        server = Server(tmp_path, url, REAUTHENTICATION_TIMEOUT="86400")
         site = Upgraded(server, VersionBefore(server))
         server.manage("migrate", "--verbosity", "0", "profiles", "0001_initial")
         server.manage("migrate", "--verbosity", "0", "oauth2_provider")
@@ -120,10 +120,16 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield site
 
 
-# First what is there, because each use of a key is noted.
+def test_what_was_there_goes_on_and_what_had_ended_stays_ended(site):  # security 19, 20, 70
+    assert_known_of_each_secret(site)  # first, because each use of a key is noted
+    assert_shown(site)
+    assert {email for email, pair in site.pairs.items() if site.opens(pair)} == {USED, UNUSED, USED_BEFORE}
+    assert all(site.accepts(token) for token in site.live)
+    assert_ended(site)
+    assert_events_stay(site)
 
 
-def test_each_secret_keeps_what_was_known_of_it(site):
+def assert_known_of_each_secret(site: Upgraded) -> None:
     for email, address in ((USED, "203.0.113.9"), (USED_BEFORE, None), (UNUSED, None)):
         hint, used_from, shown_to_owner, ends = site.secret_of(email)
         assert (hint, used_from and str(used_from), bool(shown_to_owner), ends) == (
@@ -134,7 +140,7 @@ def test_each_secret_keeps_what_was_known_of_it(site):
         ), email
 
 
-def test_the_page_shows_them(site):
+def assert_shown(site: Upgraded) -> None:
     for email, used in ((USED, "from 203.0.113.9"), (USED_BEFORE, "from 203.0.113.10"), (UNUSED, "Never used")):
         page = Visitor(site.server.url).sign_in(email).get("/profile/").text
         client_id, secret = site.pairs[email]
@@ -144,20 +150,12 @@ def test_the_page_shows_them(site):
     assert not Visitor(site.server.url).sign_in(KEYLESS).has_key()
 
 
-def test_every_secret_opens(site):
-    assert {email for email, pair in site.pairs.items() if site.opens(pair)} == {USED, UNUSED, USED_BEFORE}
-
-
-def test_what_had_ended_stays_ended(site):  # security 19, 20
+def assert_ended(site: Upgraded) -> None:
     assert not any(site.opens(pair) for pair in site.ended)
     assert not any(site.accepts(token) for token in site.dead)
 
 
-def test_active_tokens_go_on(site):
-    assert all(site.accepts(token) for token in site.live)
-
-
-def test_the_events_are_as_they_were_and_stay_so(site):  # security 70
+def assert_events_stay(site: Upgraded) -> None:
     assert len(site.events) == 7
     assert site.server.sql(EVENTS)[: len(site.events)] == site.events
     for statement in ("UPDATE profiles_keyevent SET action = 'created'", "DELETE FROM profiles_keyevent"):
@@ -179,11 +177,11 @@ def test_api_clients_go_one_migration_back_and_forth(site):
     server.manage("migrate", "--verbosity", "0", "profiles", "0011")
     assert besides(server) == beside
     assert server.sql(EVENTS) == events
-    test_the_events_are_as_they_were_and_stay_so(site)
+    assert_events_stay(site)
     server.manage("migrate", "--verbosity", "0")
     assert besides(server) == beside
     assert server.sql(EVENTS) == events
-    test_the_events_are_as_they_were_and_stay_so(site)
+    assert_events_stay(site)
     server.start(workers=1)
     assert site.opens(pair)
     assert site.accepts(token)
@@ -232,5 +230,5 @@ def test_back_and_forth_again_nothing_is_lost(site):
     assert not site.accepts(token_of_company)
     site.pairs[USED] = new
     assert all(site.opens(pair) for pair in site.pairs.values())
-    test_what_had_ended_stays_ended(site)
-    test_the_events_are_as_they_were_and_stay_so(site)
+    assert_ended(site)
+    assert_events_stay(site)
