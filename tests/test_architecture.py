@@ -55,7 +55,7 @@ RULES = [
         never=DOORS | {"http"},
     ),
     Rule(
-        {"compiled", "origin", "reach", "events", "mail", "http", "limits"},
+        {"batches", "compiled", "origin", "reach", "events", "mail", "http", "limits"},
         "What several doors use knows none of them: else a change of one door could change another.",
         never=DOORS,
     ),

@@ -92,7 +92,7 @@ def test_each_batch_is_one_bounded_delete_and_no_rows_are_read(dead):  # securit
 
 
 def test_tokens_made_meanwhile_do_not_keep_it_going(dead, key, monkeypatch):
-    monkeypatch.setattr("profiles.management.commands.purgetokens.time.sleep", lambda _: make_token(key))
+    monkeypatch.setattr("profiles.clients.purge.time.sleep", lambda _: make_token(key))
     out = StringIO()
     call_command("purgetokens", "--pause", "1", "--batch", "1", stdout=out)
     assert out.getvalue().startswith("5 access tokens")
@@ -103,7 +103,7 @@ def test_stopped_by_hand_it_says_how_far_it_was(dead, monkeypatch):
     def stop(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("profiles.management.commands.purgetokens.time.sleep", stop)
+    monkeypatch.setattr("profiles.clients.purge.time.sleep", stop)
     with pytest.raises(CommandError, match=r"Stopped: 2 access tokens deleted .* Run it again"):
         call_command("purgetokens", "--batch", "2")
     assert AccessToken.objects.count() == 3

@@ -121,10 +121,11 @@ def end_as_administrator(user: User, *, origin: Origin) -> None:
         activity.record(AccountEvent.Action.SESSIONS_ENDED_BY_ADMIN, owner=user, origin=origin)
 
 
-def forget_ended() -> None:
-    """Delete the rows of browsers whose session has ended: Django deletes sessions, but not these rows."""
-    live = Session.objects.filter(session_key=OuterRef("session_key"))
-    UserSession.objects.filter(~Exists(live)).delete()
+def ended() -> QuerySet[UserSession]:
+    """The rows of browsers whose session has ended: Django deletes sessions, but not these rows."""
+    live = Session.objects.filter(session_key=OuterRef("session_key"), expire_date__gt=timezone.now())
+    found: QuerySet[UserSession] = UserSession.objects.filter(~Exists(live))
+    return found
 
 
 @transaction.atomic

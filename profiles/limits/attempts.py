@@ -26,7 +26,8 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import connection, transaction
+from django.db import connection
+from django.db.models import QuerySet
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -195,11 +196,9 @@ def times(what: str, *, within: int) -> int:
     return number
 
 
-def forget_ended() -> None:
-    """Delete the expired counters, except those whose rows are locked at this moment."""
-    with transaction.atomic():
-        ended = Attempts.objects.select_for_update(skip_locked=True).filter(ends__lte=timezone.now())
-        Attempts.objects.filter(name__in=ended.values("name")).delete()
+def ended() -> QuerySet[Attempts]:
+    """The counters that have expired."""
+    return Attempts.objects.filter(ends__lte=timezone.now())
 
 
 def network_of(request: HttpRequest) -> str:
