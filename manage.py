@@ -14,7 +14,11 @@ if __name__ == "__main__":
     from django.core.management import execute_from_command_line
     from django.db import OperationalError
 
+    from airvantage_keys import direct
+
     try:
+        if sys.argv[1:2] in (["migrate"], ["createcachetable"]):
+            direct.use()
         execute_from_command_line(sys.argv)
     # One sentence, which a traceback would hide.
     except ImproperlyConfigured as problem:

@@ -135,6 +135,10 @@ TEMPLATES = [
 DATABASES = {"default": env.database("DATABASE_URL", BASE_DIR / "var" / "db.sqlite3", base=BASE_DIR)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 _database = DATABASES["default"]
+# Past a pooler, for what changes tables or moves the whole database: `direct` uses it, and here it is checked.
+_maintenance_database = _database
+if env.text("MAINTENANCE_DATABASE_URL"):
+    _maintenance_database = env.database("MAINTENANCE_DATABASE_URL", BASE_DIR, base=BASE_DIR)
 # Behind a pooler that lends a connection for one transaction.
 TRANSACTION_POOLING = env.flag("TRANSACTION_POOLING", default=False)
 _database["CONN_MAX_AGE"] = env.number("CONN_MAX_AGE", default=600, least=0)

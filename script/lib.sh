@@ -1,6 +1,7 @@
 # Shared by script/server and script/test, which source it. Each step can be run again at any time.
 # shellcheck shell=bash
 set -euo pipefail
+called_from=$PWD
 unset CDPATH # with it, `cd` may go to another folder
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
@@ -66,5 +67,9 @@ install_locked() {
   cp "$lock" "$stamp"
 }
 
+# The database of the site, past a pooler, for PostgreSQL's own programs: see airvantage_keys/direct.py.
+direct() { .venv/bin/python -m airvantage_keys.direct "$@"; }
+# from_caller FILE: its whole path; a relative one begins where the script was called.
+from_caller() { if [[ $1 == /* ]]; then printf '%s' "$1"; else printf '%s' "$called_from/$1"; fi; }
 manage() { .venv/bin/python manage.py "$@"; }
 random() { .venv/bin/python -c 'import secrets; print(secrets.token_urlsafe(50))'; }

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import psycopg
 import requests
@@ -72,7 +72,9 @@ class Server:
         """Run one statement directly on this site's database; `%s` stands for a value. Returns the rows."""
         address = self.environment["DATABASE_URL"]
         if address.startswith("sqlite"):
-            with closing(sqlite3.connect(urlsplit(address).path, timeout=60, isolation_level=None)) as database:
+            with closing(
+                sqlite3.connect(unquote(urlsplit(address).path), timeout=60, isolation_level=None)
+            ) as database:
                 return database.execute(statement.replace("%s", "?"), values).fetchall()
         with psycopg.connect(address, autocommit=True) as connection:
             cursor = connection.execute(statement, values)

@@ -72,6 +72,10 @@ GOOD: dict[str, list[tuple[str, str, Any]]] = {
         ("postgres://h/db?connect_timeout=3", "DATABASES['default']['OPTIONS']['connect_timeout']", "3"),
         ("postgres:///?service=keys", "DATABASES['default']['OPTIONS']['service']", "keys"),
     ],
+    "MAINTENANCE_DATABASE_URL": [
+        ("", "_maintenance_database['NAME']", str(ROOT / "var/db.sqlite3")),
+        ("postgres://u:a%40b@h:5433/db", "_maintenance_database['PASSWORD']", "a@b"),
+    ],
     "MEDIA_ROOT": [
         ("", "str(MEDIA_ROOT)", str(ROOT / "var/media")),
         ("var/a b#c?d%2Fe", "str(MEDIA_ROOT)", str(ROOT / "var/a b#c?d%2Fe")),
@@ -219,6 +223,7 @@ BAD: dict[str, list[str]] = {
         "sqlite:////etc/passwd", "sqlite:///README.md", "sqlite:///README.md/db", "sqlite:////tmp/x%00y",
         "sqlite:///x?timeout=5",
     ],
+    "MAINTENANCE_DATABASE_URL": ["nonsense", "postgres://h", "postgres://u:hunter2@x@h/db", "postgres://h/db?nonsense=1"],
     "MEDIA_ROOT": ["README.md", "README.md/media", "/dev/null/media", "~/media", "a\nb"],
     "CONN_MAX_AGE": [*NO_NUMBERS, "none"],
     "TRANSACTION_POOLING": NO_FLAGS,
