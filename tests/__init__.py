@@ -14,6 +14,7 @@
 - `hostile`: such requests made by Hypothesis, and that they did no harm.
 - `server`: the product in processes of its own, on a database of its own.
 - `api_clients`: API Clients of such a site.
+- `mail_server`: a mail server that keeps what it is sent.
 - `visitor`: a person at a browser without JavaScript, at a running site.
 - `trouble`: a running site while its database is away, and afterwards.
 - `cluster`: a PostgreSQL server that may be stopped.

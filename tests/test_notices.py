@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import smtplib
 import socket
-import socketserver
 import threading
 import time
 from collections.abc import Iterator
@@ -17,15 +16,17 @@ from pathlib import Path
 import pytest
 from django.core.mail import EmailMultiAlternatives
 from django.db import transaction
+from django.utils import timezone
 
 from profiles import credentials
 from profiles.clients import lifecycle
 from profiles.http.calls import USER_AGENT_LENGTH
 from profiles.mail import notices
-from profiles.models import KeyEvent, OldSecret, User
+from profiles.models import KeyEvent, OldSecret, UnsentNotice, User
 from profiles.origin import Origin
 
 from .conftest import KeyPair, use
+from .mail_server import mail_server
 from .server import Server, running, sqlite_url
 from .visitor import Visitor
 
@@ -48,6 +49,11 @@ def parts(mail: EmailMultiAlternatives) -> tuple[str, str]:
     (html, kind) = mail.alternatives[0]
     assert kind == "text/html"
     return str(mail.body), str(html)
+
+
+def let_it_lapse() -> None:
+    """As if the time were over for which the notices are with a process, or put off."""
+    UnsentNotice.objects.update(again=timezone.now())
 
 
 def change(action: str, user: User, admin_user: User) -> None:
@@ -242,18 +248,23 @@ def test_a_mail_server_that_fails_fails_nothing_else(
         _, secret = lifecycle.create(owner=user, origin=by(user))
     assert lifecycle.of(user)
     [record] = [record for record in caplog.records if record.name == "profiles.mail.notices"]
-    assert record.levelname == "ERROR"
+    assert record.levelname == "WARNING"
     assert "\n" not in record.getMessage()
     assert f"key event {user.key_events.get().pk} not sent" in record.getMessage()
     assert secret not in caplog.text
 
 
-def test_when_very_many_mails_wait_the_next_is_dropped_and_logged(user, committed, monkeypatch, mailoutbox, caplog):
+def test_when_very_many_mails_wait_the_next_is_left_to_maintain(
+    user, committed, monkeypatch, mailoutbox, caplog
+):  # security 87
     monkeypatch.setattr(notices, "WAITING_AT_MOST", 0)
     with committed():
         lifecycle.create(owner=user, origin=by(user))
     assert mailoutbox == []
-    assert "too many are waiting" in caplog.text
+    assert "is left to manage maintain: too many are waiting" in caplog.text
+    let_it_lapse()
+    assert len(list(notices.send_unsent())) == 1
+    assert mailoutbox[0].to == [user.email]
 
 
 def test_a_slow_mail_server_holds_nobody_up(user, committed, monkeypatch):
@@ -302,35 +313,16 @@ def test_the_page_answers_at_once_when_the_mail_server_does_not(tmp_path):  # se
         assert secret not in server.log.read_text()
 
 
-class MailServer(socketserver.ThreadingTCPServer):
-    """Takes a mail, after thinking about it for two seconds."""
-
-    mail = b""
-
-
-class MailSession(socketserver.StreamRequestHandler):
-    server: MailServer
-
-    def handle(self) -> None:
-        time.sleep(2)
-        self.wfile.write(b"220 here\r\n")
-        for line in self.rfile:
-            word = line[:4].upper()
-            if word == b"DATA":
-                self.wfile.write(b"354 go on\r\n")
-                self.server.mail = b"".join(iter(self.rfile.readline, b".\r\n"))
-            self.wfile.write(b"221 bye\r\n" if word == b"QUIT" else b"250 ok\r\n")
-
-
 @pytest.mark.server
 def test_a_server_that_is_stopped_still_sends_what_waits(tmp_path):
-    with MailServer(("127.0.0.1", 0), MailSession) as mail_server:
-        threading.Thread(target=mail_server.serve_forever, daemon=True).start()
-        address = f"smtp://127.0.0.1:{mail_server.server_address[1]}"
-        with running(tmp_path, sqlite_url(tmp_path), EMAIL_URL=address) as server:
-            Visitor(server.url).sign_in("user@demo.example").create()
-        mail_server.shutdown()
-    assert b"Your personal API access key was created" in mail_server.mail
+    with mail_server() as mails, running(tmp_path, sqlite_url(tmp_path), EMAIL_URL=mails.url) as server:
+        mails.may_answer.clear()
+        Visitor(server.url).sign_in("user@demo.example").create()
+        assert mails.reached.wait(20)
+        threading.Timer(2, mails.may_answer.set).start()
+        server.stop()
+        assert [mail["Subject"] for mail in mails.mails] == ["Your personal API access key was created"]
+    assert server.sql("SELECT count(*) FROM profiles_unsentnotice") == [(0,)]
 
 
 @pytest.mark.server

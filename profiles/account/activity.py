@@ -6,10 +6,12 @@ The key has events of its own (`clients.lifecycle`); the page puts both in one l
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.contrib.admin.utils import label_for_field
+from django.db import transaction
 from django.db.models import F, Value
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -43,9 +45,12 @@ def record(
     browser, which e-mail address: one line, not translated, and never a secret or a code.
     """
     event = AccountEvent(action=action, owner=owner, owner_uid=owner.uid, detail=detail)
-    record_event(event, origin=origin)
-    if mailed:
-        notices.mail_owner(event, email=email)
+    # Who is to be told is written with the event, also where the event is all that is written. A wrong password stays
+    # one statement: the time that it takes must not tell whether there is an account.
+    with transaction.atomic(savepoint=False) if mailed else nullcontext():
+        record_event(event, origin=origin)
+        if mailed:
+            notices.mail_owner(event, email=email)
 
 
 def record_about(action: AccountEvent.Action, *, uid: str, origin: Origin, detail: str) -> None:

@@ -3,12 +3,17 @@
 Of an API Client the one who did it is mailed, and who else may edit the API Clients of the company.
 
 A mail never delays or fails the change that it is about. It goes out after the commit, from a thread of its own: a mail
-server that is slow or down fails nothing, and no answer (with a new secret, say) waits for it. A mail that could not
-be sent is logged; the event remains. The threads are joined when the process ends, so that a command, or a
-server that is stopped, still sends what waits.
+server that is slow or down fails nothing, and no answer (with a new secret, say) waits for it. The threads are joined
+when the process ends, so that a command, or a server that is stopped, still sends what waits.
 
-django-allauth's mails go the same way (`post`): an answer must not reveal whether there is an account to
-mail, or a mail server.
+No notice is lost. With the event, in its transaction, a row says who is to be told (`UnsentNotice`), and goes when the
+mail has left. What stays, because the mail server was away or the process was killed, `manage maintain` sends later
+(`send_unsent`). Whoever sends a notice first takes its row for a time, by an update that only one can make, so no two
+send it at once. A process that is killed after the mail server took the mail, and before the row went, is the one case
+in which it is sent once too often.
+
+django-allauth's mails go the same way (`post`), but not later: an answer must not reveal whether there is an account to
+mail, or a mail server; and the link in them is a credential, which is kept nowhere.
 
 No notice holds a secret, because none is passed to this module.
 """
@@ -17,10 +22,12 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+import smtplib
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC
+from datetime import UTC, timedelta
 from email.utils import make_msgid
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard
@@ -28,22 +35,29 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.mail import EmailMessage, EmailMultiAlternatives
-from django.db import transaction
+from django.db import connection, transaction
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils import translation
+from django.utils import timezone, translation
 from django.utils.translation import gettext_lazy as _
 
 from .. import reach, rights
-from ..models import AccountEvent, Company, Event, KeyEvent, OldSecret
+from ..models import AccountEvent, Company, Event, KeyEvent, OldSecret, UnsentNotice, User
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
     from django.utils.functional import _StrPromise
 
 logger = logging.getLogger(__name__)
 
-# Some 10 MB. Only reached if the mail server is down for hours, or very many keys are revoked.
+# Some 10 MB. Only reached if the mail server is down for hours, or very many keys are revoked: then `send_unsent` has
+# the rest.
 WAITING_AT_MOST = 10_000
+
+# How long what could not be sent is tried again, and with what pauses: each as long as all before it together.
+TRIED_FOR = timedelta(days=7)
+PAUSE_AT_LEAST, PAUSE_AT_MOST = timedelta(minutes=5), timedelta(hours=6)
+AT_A_TIME = 100
 
 Fact: TypeAlias = "tuple[_StrPromise, str | _StrPromise]"  # its label and its value
 
@@ -72,14 +86,8 @@ class Words:
     otherwise: _StrPromise = _ACCOUNT_USED
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """Whom a notice goes to: as they are now, even if this request changes them later."""
-
-    email: str
-    language: str
-    is_actor: bool
-    """Whether they did it themselves, or somebody who acts as they."""
+class MailServerFailed(Exception):
+    """The mail server takes no mail at all, so the rest waits."""
 
 
 # Done by somebody who was not signed in, and may be the owner.
@@ -318,7 +326,7 @@ def mail_owner(event: KeyEvent | AccountEvent, *, email: str = "") -> None:
     owner = event.owner
     if event.action not in WORDS or owner is None or not (owner.is_let_in or email):
         return
-    _mail(event, Reader(email or owner.email, owner.language_read(), is_actor=_by_owner(event)))
+    _mail(event, [_notice(event, owner, is_actor=_by_owner(event), former=email)])
 
 
 def mail_company(event: KeyEvent, company: Company) -> None:
@@ -333,13 +341,26 @@ def mail_company(event: KeyEvent, company: Company) -> None:
     actor = event.actor
     if actor is not None and actor.company_id == company.pk and actor.is_let_in:
         readers[actor.pk] = actor
-    for reader in readers.values():
-        _mail(event, Reader(reader.email, reader.language_read(), is_actor=reader == actor))
+    _mail(event, [_notice(event, reader, is_actor=reader == actor) for reader in readers.values()])
 
 
-def _mail(event: KeyEvent | AccountEvent, reader: Reader) -> None:
-    write = partial(_notice, event, reader)
-    transaction.on_commit(partial(_post, f"{event.kind} event {event.pk}", write), robust=True)
+def _notice(event: KeyEvent | AccountEvent, reader: User, *, is_actor: bool, former: str = "") -> UnsentNotice:
+    """The row for this reader: as they are now, even if this request changes them later."""
+    return UnsentNotice(
+        kind=event.kind,
+        number=event.pk,
+        email=former or reader.email,
+        language=reader.language_read(),
+        is_actor=is_actor,
+        uid="" if former else reader.uid,
+        again=timezone.now() + _time_to_send(),
+    )
+
+
+def _mail(event: KeyEvent | AccountEvent, notices: list[UnsentNotice]) -> None:
+    """Write down who is to be told, in the transaction of the event, and send it when that is committed."""
+    for notice in UnsentNotice.objects.bulk_create(notices):
+        transaction.on_commit(partial(_send_soon, notice, event), robust=True)
 
 
 def waiting() -> int:
@@ -348,36 +369,135 @@ def waiting() -> int:
 
 
 def post(mail: EmailMessage, *, about: str) -> None:
-    """Send this mail as the others are sent: later, from a thread. `about` is what the log calls it."""
-    _post(about, lambda: mail)
+    """Send this mail as the others are sent, from a thread, but once: it is not kept. `about` is what the log calls it.
 
-
-def _post(about: str, write: Callable[[], EmailMessage]) -> None:
-    """Write and send a mail in one of the threads, unless too many are waiting."""
-    if len(_waiting) >= WAITING_AT_MOST:
+    For mails with a link that opens something. Whoever gets none asks for another.
+    """
+    if not _post(about, mail.send):
         logger.error("mail about %s not sent: too many are waiting", about)
-        return
-    mail = _mailers.submit(_send, about, write)
+
+
+def _send_soon(notice: UnsentNotice, event: KeyEvent | AccountEvent) -> None:
+    def send() -> None:
+        with suppress(MailServerFailed):  # that is in the log already
+            _send(notice, event)
+
+    if not _post(str(notice), send):
+        logger.warning("mail about %s is left to manage maintain: too many are waiting", notice)
+
+
+def _post(about: str, send: Callable[[], object]) -> bool:
+    """Have one of the threads do this, unless too many wait: then False."""
+    if len(_waiting) >= WAITING_AT_MOST:
+        return False
+    mail = _mailers.submit(_in_thread, about, send)
     _waiting.add(mail)
     mail.add_done_callback(_waiting.discard)
+    return True
 
 
-def _send(about: str, write: Callable[[], EmailMessage]) -> None:
+def _in_thread(about: str, send: Callable[[], object]) -> None:
     try:
-        write().send()
+        send()
     except Exception as error:  # noqa: BLE001 - any error: the change is committed, and nothing else would report it
         logger.error("mail about %s not sent: %r", about, error)  # noqa: TRY400 - one line, no traceback
     else:
-        logger.debug("mail about %s sent", about)
+        logger.debug("mail about %s dealt with", about)
+    finally:
+        # The next mail may be days away. (Without a thread, as in tests, the connection is that of a transaction.)
+        if not connection.in_atomic_block:
+            connection.close()
 
 
-def _notice(event: KeyEvent | AccountEvent, reader: Reader) -> EmailMessage:
-    with translation.override(reader.language):
-        context = _context(event, reader)
+# --- What has not left ------------------------------------------------------------------------------------
+
+
+def send_unsent() -> Iterator[None]:
+    """Send the notices that wait and are with nobody, and stop after each that has left.
+
+    Raises MailServerFailed. One that cannot be sent for a reason of its own is tried again later, for `TRIED_FOR`; that
+    is told in the log. Whoever is no longer let in is not told any more, as in `mail_owner`; but what was still to be
+    said to somebody who is deleted is said, because it may be just that.
+    """
+    last = 0
+    while due := list(unsent().filter(pk__gt=last).order_by("pk")[:AT_A_TIME]):
+        last = due[-1].pk  # now: a row that is deleted has none
+        for notice in due:
+            event = _event_of(notice)
+            if event is None or _is_shut_out(notice.uid):
+                logger.info("mail about %s not sent: nobody is to be told any more", notice)
+                notice.delete()
+            elif _send(notice, event):
+                yield
+
+
+def unsent() -> QuerySet[UnsentNotice]:
+    """The notices that anybody may send now."""
+    return UnsentNotice.objects.filter(again__lte=timezone.now())
+
+
+def _event_of(notice: UnsentNotice) -> KeyEvent | AccountEvent | None:
+    """The event that this is about; None if it was erased."""
+    events = KeyEvent.objects if notice.kind == KeyEvent.kind else AccountEvent.objects
+    found: KeyEvent | AccountEvent | None = events.select_related("actor").filter(pk=notice.number).first()
+    return found
+
+
+def _is_shut_out(uid: str) -> bool:
+    user = User.objects.select_related("company").filter(uid=uid).first()
+    return user is not None and not user.is_let_in
+
+
+def _send(notice: UnsentNotice, event: KeyEvent | AccountEvent) -> bool:
+    """Send a notice, unless somebody else does; whether it has left.
+
+    Raises MailServerFailed. In that case too the notice is put off, or given up.
+    """
+    if not _put_off(notice, _time_to_send()):
+        return False
+    try:
+        _written(notice, event).send()
+    except Exception as error:
+        age = timezone.now() - event.time
+        if age >= TRIED_FOR:
+            logger.error("mail about %s given up after %s days: %r", notice, age.days, error)  # noqa: TRY400
+            notice.delete()
+        else:
+            _put_off(notice, min(max(age, PAUSE_AT_LEAST), PAUSE_AT_MOST))
+            logger.warning("mail about %s not sent, to be tried again: %r", notice, error)
+        if _is_the_servers(error):
+            raise MailServerFailed(f"{type(error).__name__}: {error}") from error
+        return False
+    notice.delete()
+    return True
+
+
+def _put_off(notice: UnsentNotice, pause: timedelta) -> bool:
+    """Keep others from this notice for so long; False if another process has it, or has sent it."""
+    before, notice.again = notice.again, timezone.now() + pause
+    return bool(UnsentNotice.objects.filter(pk=notice.pk, again=before).update(again=notice.again))
+
+
+def _time_to_send() -> timedelta:
+    """How long a notice is with the one who sends it: longer than the mail server's answers to one mail can take."""
+    return timedelta(minutes=5, seconds=20 * settings.EMAIL_TIMEOUT)
+
+
+def _is_the_servers(error: Exception) -> bool:
+    """Whether no other mail would leave either: the mail server did not refuse this one, it is away."""
+    return isinstance(error, OSError) and not isinstance(error, smtplib.SMTPRecipientsRefused | smtplib.SMTPDataError)
+
+
+# --- What it says -----------------------------------------------------------------------------------------
+
+
+def _written(notice: UnsentNotice, event: KeyEvent | AccountEvent) -> EmailMessage:
+    with translation.override(notice.language):
+        context = _context(event, notice)
         return EmailMultiAlternatives(
             str(words_of(event).subject),
             render_to_string("mail/notice.txt", context),
-            to=[reader.email],
+            to=[notice.email],
             alternatives=[(render_to_string("mail/notice.html", context), "text/html")],
             headers={
                 # No automatic reply is sent to this (RFC 3834); and a mail can be traced to its event.
@@ -392,8 +512,8 @@ def _is_of_client(event: KeyEvent | AccountEvent) -> TypeGuard[KeyEvent]:
     return isinstance(event, KeyEvent) and bool(event.client_name)
 
 
-def _context(event: KeyEvent | AccountEvent, reader: Reader) -> dict[str, object]:
-    """The context, from the event alone: its users may be deleted, and a query would open a connection."""
+def _context(event: KeyEvent | AccountEvent, reader: UnsentNotice) -> dict[str, object]:
+    """The context, from the event alone: its users may be deleted."""
     words = words_of(event)
     facts: list[Fact] = [(_("When"), f"{event.time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC")]
     about, link = "account", f"{reverse('profile')}#{words.section}"
@@ -433,7 +553,7 @@ def _page_of_client(event: KeyEvent) -> str:
     return reverse("clients") if gone else reverse("client", args=[event.client_id])
 
 
-def _by_whom(event: KeyEvent | AccountEvent, reader: Reader) -> list[Fact]:
+def _by_whom(event: KeyEvent | AccountEvent, reader: UnsentNotice) -> list[Fact]:
     """Who did it; and from where, unless it was an administrator."""
     by_colleague = event.via == Event.Via.CLIENTS and not reader.is_actor
     if not reader.is_actor and not by_colleague and event.via != Event.Via.OAUTH:

@@ -4,6 +4,7 @@ from .clients import AccessToken, ClientSecret, OAuthApplication, OldSecret
 from .counters import Attempts, FactorFailures, FailureCount
 from .events import AccountEvent, Event, KeyEvent
 from .people import AccessProfile, Company, EmailChange, User, authenticators, let_in, new_uid, validate_rights
+from .upkeep import UnsentNotice, Upkeep
 
 __all__ = (
     "AccessProfile",
@@ -19,6 +20,8 @@ __all__ = (
     "KeyEvent",
     "OAuthApplication",
     "OldSecret",
+    "UnsentNotice",
+    "Upkeep",
     "User",
     "authenticators",
     "let_in",
