@@ -23,7 +23,7 @@ SECRET_KEY = env.text("SECRET_KEY", "debug-only-not-a-secret" if DEBUG else "")
 if not SECRET_KEY:
     raise ImproperlyConfigured("SECRET_KEY is not set. script/server makes one; in production set your own.")
 
-# Where the server listens, and with how many processes; script/server tells it so.
+# Where the server listens, and with how many processes; script/server and script/serve tell it so.
 HOST = env.host("HOST", "127.0.0.1")
 PORT = env.number("PORT", default=8000, least=1, most=65535)
 WEB_CONCURRENCY = env.number("WEB_CONCURRENCY", default=2, least=1, most=1000)
@@ -366,10 +366,16 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-if DEBUG and (HTTPS or not all(map(_is_loopback, [_base_host, HOST, *ALLOWED_HOSTS]))):
+# Whether others than this computer may reach the site. Then there is no DEBUG here, and there are no demo users.
+REACHABLE = bool(
+    HTTPS or TRUSTED_PROXIES or SERVER_HOSTS > 1 or not all(map(_is_loopback, [_base_host, HOST, *ALLOWED_HOSTS]))
+)
+# The variables that say so, for a message.
+REACHABLE_BY = "BASE_URL, HOST, ALLOWED_HOSTS, TRUSTED_PROXIES or SERVER_HOSTS"
+if DEBUG and REACHABLE:
     raise ImproperlyConfigured(
-        "DEBUG must be off where others can reach the site, which BASE_URL, HOST or ALLOWED_HOSTS allow: its error "
-        "pages show data and settings."
+        f"DEBUG must be off where others can reach the site, which {REACHABLE_BY} allow: its error pages show data and "
+        "settings."
     )
 # Compression detects repetition; fifty random digits are still longer than this.
 if HTTPS and (len(SECRET_KEY) < 50 or len(zlib.compress(SECRET_KEY.encode(), 9)) < 36):

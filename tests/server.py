@@ -61,10 +61,10 @@ class Server:
         self.environment.pop("DJANGO_ALLOW_ASYNC_UNSAFE", None)  # set by the browser tests
         self._process: subprocess.Popen[bytes] | None = None
 
-    def manage(self, *arguments: str) -> str:
+    def manage(self, *arguments: str, **environment: str) -> str:
         """Run a management command on this site's database; its output."""
-        command = [sys.executable, "manage.py", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False)
+        command, variables = [sys.executable, "manage.py", *arguments], self.environment | environment
+        done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -88,7 +88,7 @@ class Server:
     def prepare(self) -> None:
         self.manage("migrate", "--verbosity", "0")
         self.manage("createcachetable")
-        self.manage("demodata")
+        self.manage("demodata", TRUSTED_PROXIES="0")  # behind a proxy there are no demo users
 
     def start(self, workers: int = 2, *, impatient: bool = False) -> None:
         """Start it as script/server does; if `impatient`, a body has one second, and all that are on their way 5 kB."""

@@ -31,6 +31,18 @@ def everything() -> list[object]:
     return [list(model.objects.order_by("pk").values()) for model in (Company, AccessProfile, User)]
 
 
+@pytest.mark.parametrize("existing", [True, False], ids=["there", "not there"])
+def test_none_is_made_or_changed_where_others_reach_the_site(existing, settings, monkeypatch):  # security 90
+    if existing:
+        demodata()
+    before = everything()
+    settings.REACHABLE = True
+    monkeypatch.setenv("DEMO_PASSWORD", "another that was chosen 1")
+    with pytest.raises(CommandError, match=r"Others can reach the site, .* docs/deploy\.md tells"):
+        demodata()
+    assert everything() == before
+
+
 def test_makes_the_cast():
     demodata()
     assert list(User.objects.order_by("email").values_list("email", flat=True)) == EMAILS

@@ -179,6 +179,24 @@ def test_the_server_says_at_once_what_it_can_not_listen_on(name, wrong):
     assert re.fullmatch(rf"script/server: (can't listen on .*|{name} must .*)\.\n", done.stderr)
 
 
+@pytest.mark.parametrize(
+    ("environment", "reachable"),
+    [
+        ({}, False),
+        ({"HOST": "localhost", "ALLOWED_HOSTS": "localhost,127.0.0.1"}, False),
+        ({"BASE_URL": "http://[::1]:8000"}, False),
+        ({"BASE_URL": "https://localhost", "SECRET_KEY": uuid4().hex * 2}, True),
+        ({"BASE_URL": "http://keys.example"}, True),
+        ({"HOST": "0.0.0.0", "BASE_URL": "http://127.0.0.1:8000"}, True),
+        ({"ALLOWED_HOSTS": "localhost,192.0.2.7"}, True),
+        ({"TRUSTED_PROXIES": "1"}, True),
+        ({"SERVER_HOSTS": "2", "DATABASE_URL": "postgres://keys@db.example/keys"}, True),
+    ],
+)
+def test_whether_others_reach_the_site(environment, reachable):  # security 90
+    assert value("s.REACHABLE", **environment) == str(reachable)
+
+
 def test_debug_is_off_unless_asked_for():
     assert value("s.DEBUG") == "False"
     assert value("s.DEBUG", DEBUG="1") == "True"

@@ -38,6 +38,8 @@ def test_production_as_documented_starts():
         {"HOST": "0.0.0.0", "BASE_URL": "http://127.0.0.1:8000"},
         {"ALLOWED_HOSTS": "localhost,keys.example"},
         {"ALLOWED_HOSTS": "*"},
+        {"TRUSTED_PROXIES": "1"},
+        {"SERVER_HOSTS": "2", "DATABASE_URL": "postgres://keys@db.example/keys"},
     ],
 )
 def test_debug_where_others_can_reach_it(where):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -76,10 +77,15 @@ class Command(base.Command):
         "other@demo.example and admin@demo.example, the last a superuser. What exists already is left as it is, "
         "so it can be run again at any time. The environment variable DEMO_PASSWORD sets the password of the three, "
         "also when they exist; without it new users get a random one, printed once. A database that holds users of "
-        "its own, and no demo company, gets none."
+        "its own, and no demo company, gets none. Where others than this computer can reach the site, it is refused."
     )
 
     def handle(self, **options: Any) -> None:
+        if settings.REACHABLE:
+            raise CommandError(
+                f"Others can reach the site, which {settings.REACHABLE_BY} allow, so it gets no demo users. "
+                "docs/deploy.md tells how to run it for others, and createsuperuser makes its first administrator."
+            )
         # Exactly as given, spaces included, as one types it to sign in. It must be possible to type it into a page.
         password = spelling.password(os.environ.get("DEMO_PASSWORD", ""))
         if not password.strip():
