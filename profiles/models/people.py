@@ -156,7 +156,8 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
-        return self.create_user(email, password, **{"is_staff": True, "is_superuser": True, **fields})
+        with transaction.atomic(using=self._db):
+            return self.create_user(email, password, **{"is_staff": True, "is_superuser": True, **fields})
 
     def with_all(self) -> models.QuerySet[User]:
         """With what the user's pages show: company, access profile, key, a change of e-mail, and second factors."""
