@@ -33,6 +33,9 @@ IN_ONE_PIECE = 1024 * 1024
 REFUSED = "airvantage_keys.refused"
 CUT_SHORT, TOO_SLOW, TOO_LONG, TOO_MANY = 400, 408, 413, 503
 
+# Set when the server is being stopped: each answer is then the last one of its connection, and says so.
+stopping = threading.Event()
+
 _COMMON = {
     "SCRIPT_NAME": "",
     "wsgi.errors": sys.stderr,
@@ -189,8 +192,9 @@ class Exchange:
         [(line, headers)] = started
         self._status = int(line[:3])
         encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        if REFUSED in self._environ:
-            encoded.append((b"connection", b"close"))  # the rest of the request is not read
+        # Where it was refused, the rest of the request is not read.
+        if REFUSED in self._environ or stopping.is_set():
+            encoded.append((b"connection", b"close"))
         self._channel.send({"type": "http.response.start", "status": self._status, "headers": encoded})
         if rest is None or self._environ["REQUEST_METHOD"] == "HEAD":
             self._channel.send({"type": "http.response.body", "body": first})

@@ -9,10 +9,14 @@ are handled in granian's own threads: a thread takes what has arrived, registers
 request in progress is an `Exchange`. What else was tried, and what it cost, is in docs/architecture.md.
 
 The command is granian's, with all its options and `GRANIAN_...` variables; only the defaults are ours.
+
+It takes a listening socket that systemd made, too (sd_listen_fds(3)). Such a socket stays when the server stops: what
+connects meanwhile waits in it for the next server, and a restart loses no request.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import resource
 import signal
@@ -26,11 +30,12 @@ from pathlib import Path
 from typing import Any
 
 from granian import cli
-from granian._granian import ASGIWorker, CallbackScheduler, WorkerSignal
+from granian._granian import ASGIWorker, CallbackScheduler, SocketHolder, WorkerSignal
 from granian.asgi import _build_access_logger
 from granian.server.common import WORKERS_METHODS
 from granian.server.mp import MPServer, WorkerProcess
 
+from . import exchange
 from .exchange import Application, Exchange
 
 # What the workers below are written for. In HTTP/2 one connection carries hundreds of requests and has no time-outs;
@@ -53,6 +58,11 @@ CONNECTIONS = 4096
 READ_WITHIN = 60
 # Seconds for the rest of a body when the server is stopped.
 STOP_WITHIN = 5
+# The first descriptor that systemd passes: SD_LISTEN_FDS_START.
+FIRST_PASSED = 3
+# Seconds in which every answer says that its connection ends, before a server with a passed socket stops. More than
+# a proxy keeps an idle connection to it (`keepalive_timeout` in deploy/nginx): then no request can meet a closed one.
+FAREWELL = 9
 
 
 class Deadlines:
@@ -191,6 +201,10 @@ def work(  # noqa: PLR0917 - granian's own order, all of it
     # would block for ever on a second one.
     while not told and not ended.is_set():
         time.sleep(0.2)  # so late may a stop be noticed
+    exchange.stopping.set()
+    if sock[1]:
+        # It goes on accepting: a connection that waits in a queue is no better off than one that is answered here.
+        ended.wait(FAREWELL)
     runner.deadlines.shorten()
     shutdown.set()
     ended.wait()
@@ -217,6 +231,31 @@ class Server(MPServer):
 
     _spawn_wsgi_worker = staticmethod(start)
 
+    def _init_shared_socket(self) -> None:
+        passed = _passed_socket()
+        if passed is None:
+            super()._init_shared_socket()
+            return
+        # Else each worker would make a socket of its own, whose waiting connections end with it.
+        self._ssp, self._sso = None, None
+        make_holder: Any = SocketHolder  # its type stub is out of date
+        is_uds = False
+        self._shd = make_holder(passed.fileno(), is_uds, self.backlog)
+        self.bind_addr, self.bind_port = passed.getsockname()[:2]
+        passed.detach()  # it stays open as long as this process
+
+
+def _passed_socket() -> socket.socket | None:
+    """The listening socket that systemd made for this process, if it did. Anything else that it passed is an error."""
+    if os.environ.pop("LISTEN_PID", "") != str(os.getpid()):
+        return None
+    if os.environ.pop("LISTEN_FDS", "") != "1":
+        sys.exit("airvantage_keys: what is passed must be one socket.")
+    passed = socket.socket(fileno=FIRST_PASSED)
+    if passed.family not in (socket.AF_INET, socket.AF_INET6) or passed.type != socket.SOCK_STREAM:
+        sys.exit("airvantage_keys: what is passed must be a socket of TCP.")
+    return passed
+
 
 def _connections() -> int:
     """How many connections the system lets a process have, when it is asked for as many as we want."""
@@ -231,6 +270,9 @@ def main() -> None:
     # granian limits connections by this, and accepts no more until some are closed.
     for name, value in {**DEFAULTS, "BACKPRESSURE": _connections()}.items():
         os.environ.setdefault(f"GRANIAN_{name}", str(value))
+    if "LISTEN_PID" in os.environ:
+        # The workers need the descriptor of a passed socket. From Python 3.14 on this is no longer the default.
+        multiprocessing.set_start_method("fork")
     cli.Server = Server  # type: ignore[attr-defined]  # its command line takes it from here
     sys.argv[1:1] = COMMAND
     cli.entrypoint()
