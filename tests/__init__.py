@@ -13,6 +13,7 @@
 - `wsgi_request`: any bytes as a request to the application in this process.
 - `hostile`: such requests made by Hypothesis, and that they did no harm.
 - `server`: the product in processes of its own, on a database of its own.
+- `version_folder`: a version as an operator has it: built, and read-only.
 - `api_clients`: API Clients of such a site.
 - `mail_server`: a mail server that keeps what it is sent.
 - `visitor`: a person at a browser without JavaScript, at a running site.

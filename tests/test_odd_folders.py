@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import site
 import subprocess
 import sys
 import time
@@ -16,7 +14,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from .server import DEMO_PASSWORD, ROOT, free_port
+from .server import DEMO_PASSWORD, free_port
+from .version_folder import copy_product, make_environment
 from .visitor import Visitor
 
 NAMES = [
@@ -42,7 +41,6 @@ NAMES = [
 ]
 ALL_IN_ONE = "c#d what?now a+b x%2Fy ü%c &=q'u\"o;$d\\`t`*[x]{y}~!@"
 START_WITHIN = 300  # seconds: the first time it makes the database and compresses the static files
-PRODUCT = ["airvantage_keys", "profiles", "templates", "static", "locale", "script", "manage.py", "requirements.txt"]
 
 
 @pytest.fixture
@@ -50,9 +48,7 @@ def clone(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """A copy of the product, in a folder of this name."""
     folder = tmp_path / "around" / request.param
     folder.mkdir(parents=True)
-    for name in PRODUCT:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-        copy(ROOT / name, folder / name)
+    copy_product(folder)
     return folder
 
 
@@ -71,14 +67,6 @@ def test_the_database_is_inside_the_clone(clone):
     )
     assert "db.sqlite3" in made_in(clone)
     assert list(clone.parent.iterdir()) == [clone]
-
-
-def make_environment(clone: Path) -> None:
-    """A virtual environment in this folder, with what is installed in ours."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", clone / ".venv"], check=True)
-    [packages] = (clone / ".venv/lib").glob("*/site-packages")
-    (packages / "here.pth").write_text(site.getsitepackages()[0])
-    shutil.copy2(clone / "requirements.txt", clone / ".venv/installed-requirements.txt")
 
 
 @contextmanager
