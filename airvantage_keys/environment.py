@@ -226,7 +226,7 @@ def cache(name: str) -> Settings:
     value = text(name)
     backends = "django.core.cache.backends"
     if not value:
-        return {"BACKEND": f"{backends}.db.DatabaseCache", "LOCATION": "cache"}
+        return cache_table()
     if value in PROCESS_CACHES:
         return {"BACKEND": f"{backends}.{PROCESS_CACHES[value]}"}
     if (table := value.removeprefix("dbcache://")) != value and re.fullmatch("[a-z_][a-z0-9_]{0,62}", table):
@@ -234,7 +234,11 @@ def cache(name: str) -> Settings:
     if not _is_redis(value):
         raise ImproperlyConfigured(f"{name} must be {CACHE}{ENCODED}.")
     # In a list: Django would split a string at a comma or semicolon, which a password can contain.
-    return {"BACKEND": f"{backends}.redis.RedisCache", "LOCATION": [value]}
+    return {"BACKEND": "profiles.limits.shared_cache.RedisOrTable", "LOCATION": [value]}
+
+
+def cache_table() -> Settings:
+    return {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "cache"}
 
 
 def _is_redis(address: str) -> bool:

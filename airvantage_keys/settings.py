@@ -165,7 +165,15 @@ elif _database["ENGINE"] == "django.db.backends.postgresql":
 # Shared by all server processes, so that limits hold across them: the database, or Redis.
 CACHES = {"default": env.cache("CACHE_URL")}
 # Many, so that what limits signing in is not evicted before it expires (`profiles.limits` counts elsewhere).
-CACHES["default"]["OPTIONS"] = {"MAX_ENTRIES": 50_000} if "Redis" not in CACHES["default"]["BACKEND"] else {}
+_many = {"MAX_ENTRIES": 50_000}
+if CACHES["default"]["BACKEND"].endswith(".RedisOrTable"):
+    # Seconds: a Redis that hangs must not keep requests waiting (see `profiles.limits.shared_cache`).
+    CACHES["default"]["OPTIONS"] = {"socket_connect_timeout": 0.5, "socket_timeout": 0.5}
+    # For what Redis must not forget, and for everything while it is away.
+    CACHES["once"] = env.cache_table() | {"OPTIONS": _many}
+else:
+    CACHES["default"]["OPTIONS"] = _many
+    CACHES["once"] = CACHES["default"]
 
 # --- Signing in -------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@
 - `visitor`: a person at a browser without JavaScript, at a running site.
 - `trouble`: a running site while its database is away, and afterwards.
 - `cluster`: a PostgreSQL server that may be stopped.
+- `redis_server`: a Redis server that may be stopped.
 - `browser`: Chromium, driven as a person would.
 - `browser_people`: the people that it signs in.
 """

@@ -18,7 +18,7 @@ from profiles import credentials
 from profiles.clients import company as company_clients
 from profiles.clients import lifecycle, tokens, usage
 from profiles.events import append_only
-from profiles.limits import client_failures
+from profiles.limits import client_failures, shared_cache
 from profiles.mail import notices
 from profiles.models import AccessProfile, ClientSecret, Company, KeyEvent, OAuthApplication, User
 from profiles.origin import Origin
@@ -106,11 +106,12 @@ def make_token(pair: KeyPair, scope: str = "inherit") -> str:
 
 
 @pytest.fixture(autouse=True)
-def _fresh_process() -> None:
+def _fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a process caches between requests must not pass from test to test: the database is rolled back, too."""
     usage._noted.clear()
     usage._used_before.clear()
     client_failures._reached.clear()
+    monkeypatch.setattr(shared_cache, "state", type(shared_cache.state)())
     translation.deactivate()  # the language that the last page left behind
 
 

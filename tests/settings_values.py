@@ -98,6 +98,7 @@ GOOD: dict[str, list[tuple[str, str, Any]]] = {
         ("redis://h", "REDIS", {"host": "h"}),
         ("redis://h:6380/3", "REDIS", {"host": "h", "port": 6380, "db": 3}),
         ("redis://[::1]", "REDIS", {"host": "::1"}),
+        ("redis://h", "CACHES['once']['LOCATION']", "cache"),
         ("redis://my_redis/", "REDIS", {"host": "my_redis"}),
         ("redis://:$a,b;c%23%40%2F@h/0", "REDIS", {"host": "h", "password": "$a,b;c#@/", "db": 0}),
         ("redis://u:p@h?socket_timeout=2.5", "REDIS", {"username": "u", "password": "p", "socket_timeout": 2.5}),

@@ -1,4 +1,4 @@
-"""The database or the cache is read-only, full or away: a clear 503, nothing half done. In the tests' own process."""
+"""The database is read-only or full: a clear 503, nothing half done. In the tests' own process."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from profiles import credentials
 from profiles.clients import usage
 
-from .conftest import basic, sign_in
-from .oauth import GRANT, TOKEN, ask, post
+from .conftest import sign_in
+from .oauth import ask
 from .page import REGENERATE, version
 from .trouble import assert_503_oauth, assert_503_page
 
@@ -80,16 +79,3 @@ def test_a_full_database_is_a_503_and_changes_nothing(user, client, key):
         assert_503_oauth(response)
     assert ask(key).status_code == 200
     assert version(user) == before
-
-
-@pytest.mark.django_db
-def test_without_the_cache_the_right_secret_gets_in_and_a_wrong_one_waits(key, user, settings):
-    away = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1"}
-    settings.CACHES = {"default": away}
-    assert ask(key).status_code == 200
-    assert_503_oauth(post(TOKEN, [GRANT], basic(key.client_id, credentials.new_secret())))
-    browser = Client(raise_request_exception=False)
-    # Signing in does without: its attempts are counted in the database.
-    assert browser.post("/accounts/login/", {"login": user.email, "password": "x"}).status_code == 200
-    response = browser.post("/accounts/password/reset/", {"email": user.email})
-    assert_503_page(response, response.content.decode())

@@ -47,9 +47,8 @@ def browser(request: pytest.FixtureRequest, settings: Any) -> Callable[[], Clien
     settings.ALLOWED_HOSTS = ["keys.example", "other.example"]
     settings.TRUSTED_PROXIES = 1
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    settings.CACHES = {
-        "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": str(time.time_ns())}
-    }
+    own = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": str(time.time_ns())}
+    settings.CACHES = {"default": own, "once": own}
     return lambda: Client(headers=request.param)
 
 

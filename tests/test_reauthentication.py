@@ -63,7 +63,8 @@ ELSEWHERE = (Surface.ADMIN, *PROGRAMS)
 def _with_passkeys_and_a_folder(settings: Any, tmp_path: Path) -> None:
     settings.PASSKEY_HOST = HOST
     settings.MEDIA_ROOT = tmp_path
-    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": MARK}}
+    own = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": MARK}
+    settings.CACHES = {"default": own, "once": own}
     cache.clear()
 
 

@@ -199,11 +199,7 @@ def is_unavailable(error: BaseException | None) -> bool:
     """Whether the database, or Redis, is down, read-only, locked or full: the request and the code are not at fault."""
     if isinstance(error, (OperationalError, InterfaceError)):
         return True
-    if isinstance(error, DatabaseError):
-        return getattr(error.__cause__, "sqlstate", None) == _READ_ONLY
-    from redis.exceptions import RedisError  # not at the top: it is large, and not needed without Redis
-
-    return isinstance(error, RedisError)
+    return isinstance(error, DatabaseError) and getattr(error.__cause__, "sqlstate", None) == _READ_ONLY
 
 
 def not_found() -> Answer:

@@ -7,10 +7,10 @@ a flood from filling logs and a database with work.
 Each address and each Client ID has a counter of its own, which nobody else shares; an IPv6 /64 network, of which one
 host can have every address, counts as one address. A Client ID need not exist: a limit must not reveal whether it does.
 
-Counts are kept for a minute: in Redis where `CACHE_URL` names one, else in a table. Both count in one atomic step, so
-that no failure is lost; Django's other caches read first and write later. A process that has seen a limit reached
-remembers it until the minute is over, and counts nothing more for that counter, so a flood soon costs less than good
-requests do.
+Counts are kept for a minute: in Redis where `CACHE_URL` names one and it answers, else in a table. Both count in one
+atomic step, so that no failure is lost; Django's other caches read first and write later. A process that has seen a
+limit reached remembers it until the minute is over, and counts nothing more for that counter, so a flood soon costs
+less than good requests do.
 
 Made-up Client IDs cannot fill the table: the limit of the address that sends them stops them, and the rows of past
 minutes are deleted. No counter is evicted to make room for another.
@@ -24,9 +24,10 @@ import time
 from collections.abc import Iterable
 
 from django.conf import settings
-from django.core.cache import caches
-from django.core.cache.backends.redis import RedisCache
+from django.core.cache import DEFAULT_CACHE_ALIAS, caches
 from django.db import connection
+
+from .shared_cache import RedisOrTable
 
 logger = logging.getLogger(__name__)
 
@@ -103,18 +104,14 @@ def _is_reached(limits: dict[str, int], window: int) -> bool:
 
 def _count(names: Iterable[str], window: int) -> dict[str, int]:
     """Add one to each of these counters, and return the new counts."""
-    if isinstance(caches["default"], RedisCache):
-        return {name: _count_in_redis(f"failures:{name}:{window}") for name in names}
-    return _count_in_table(list(names), window)
-
-
-def _count_in_redis(name: str) -> int:
-    cache = caches["default"]
-    try:
-        return cache.incr(name)
-    except ValueError:  # no counter for this minute yet; of several processes, one adds it
-        cache.add(name, 0, timeout=2 * WINDOW)
-        return cache.incr(name)
+    names = list(names)
+    shared = caches[DEFAULT_CACHE_ALIAS]
+    if isinstance(shared, RedisOrTable):
+        counts = {name: shared.count(f"failures:{name}:{window}", 2 * WINDOW) for name in names}
+        counted = {name: number for name, number in counts.items() if number is not None}
+        if len(counted) == len(names):
+            return counted
+    return _count_in_table(names, window)
 
 
 def _count_in_table(names: list[str], window: int) -> dict[str, int]:

@@ -6,10 +6,11 @@ from typing import Any
 
 from allauth.account import app_settings
 from allauth.account.adapter import get_adapter
-from django.core.cache import cache
+from django.core.cache import caches
 from django.http import HttpRequest
 
 from ...limits import attempts
+from ...limits.shared_cache import ONCE
 from ...models import User
 from ...pages import reauthentication
 from ..allauth_internals import AbstractCodeVerificationProcess
@@ -21,7 +22,7 @@ def spend(user: User, code: str) -> bool:
     allauth remembers a code for one period only, and we accept each code in three.
     """
     digits = "".join(filter(str.isdigit, code))
-    return cache.add(f"totp:{user.pk}:{digits}", 1, timeout=120)
+    return caches[ONCE].add(f"totp:{user.pk}:{digits}", 1, timeout=120)
 
 
 def may_mail_code(request: HttpRequest, user: User) -> bool:

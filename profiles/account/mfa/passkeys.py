@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 from allauth.account.utils import user_pk_to_url_str
 from allauth.mfa.adapter import get_adapter
 from django.conf import settings
-from django.core.cache import cache
+from django.core.cache import caches
 from fido2.webauthn import AuthenticationResponse, CollectedClientData, RegistrationResponse
 
+from ...limits.shared_cache import ONCE
 from ...models import User
 from ..allauth_internals import clear_passkey_challenge, get_passkey_challenge, set_passkey_challenge
 
@@ -58,7 +59,7 @@ def _serves(state: dict[str, Any], purpose: Purpose, user: User | None) -> bool:
         (state.get("purpose"), state.get("user")) == (purpose, user and user.pk)
         and time.time() - state["begun"] < LIFE
         # Two answers at the same time see the same session; only one of them passes here.
-        and cache.add(f"passkey:{state['challenge']}", 1, timeout=LIFE)
+        and caches[ONCE].add(f"passkey:{state['challenge']}", 1, timeout=LIFE)
     )
 
 
