@@ -157,6 +157,10 @@ elif _database["ENGINE"] == "django.db.backends.postgresql":
     if TRANSACTION_POOLING:
         # The next statement may run in another connection, where this prepared statement does not exist.
         _database.setdefault("OPTIONS", {}).update(prepare_threshold=None)
+    # Seconds for a new connection; and milliseconds, and seconds, after which one to a machine that has gone is
+    # given up. Without these a request would wait for minutes. Statements have no time-out: see docs/operations.md.
+    _patience = {"connect_timeout": 5, "tcp_user_timeout": 10_000, "keepalives_idle": 10, "keepalives_interval": 5}
+    _database["OPTIONS"] = _patience | _database.get("OPTIONS", {})
         _database["DISABLE_SERVER_SIDE_CURSORS"] = True
     else:
         # Repeated statements are planned once a connection: those of the token endpoint then cost the database a third.
@@ -351,8 +355,10 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     # Loggers that bring handlers, and so formats, of their own: Django's, those of its server and of ours.
     "loggers": {
+    "filters": {"outages": {"()": "profiles.http.outages.OneLine"}},
         name: {"handlers": [], "propagate": True} for name in ("django", "django.server", "_granian", "granian.access")
-    },
+    }
+    | {"django.request": {"filters": ["outages"]}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -32,6 +33,13 @@ class Cluster:
     def stop(self, mode: str) -> None:
         self._run("pg_ctl", "--mode", mode, "--wait", "--silent", "stop")
 
+    def freeze(self) -> None:
+        """From here on it takes connections and says nothing, in those that there are too."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
     def remove(self) -> None:
         self.stop("immediate")
         shutil.rmtree(self.folder)
@@ -47,6 +55,12 @@ class Cluster:
     def end_connections(self) -> None:
         """End the site's connections: settings of a database are read when one begins."""
         self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'site'")
+
+    def _signal(self, sent: signal.Signals) -> None:
+        server = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+        for process in (server, *map(int, children)):
+            os.kill(process, sent)
 
     def _run(self, program: str, *arguments: str) -> None:
         self._run_as(str(self.programs / program), "--pgdata", str(self.folder / "data"), *arguments)

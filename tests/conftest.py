@@ -18,6 +18,7 @@ from profiles import credentials
 from profiles.clients import company as company_clients
 from profiles.clients import lifecycle, tokens, usage
 from profiles.events import append_only
+from profiles.http import outages
 from profiles.limits import client_failures, shared_cache
 from profiles.mail import notices
 from profiles.models import AccessProfile, ClientSecret, Company, KeyEvent, OAuthApplication, User
@@ -112,6 +113,9 @@ def _fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
     usage._used_before.clear()
     client_failures._reached.clear()
     monkeypatch.setattr(shared_cache, "state", type(shared_cache.state)())
+    monkeypatch.setattr(outages, "database", outages.Outage())
+    # Who watches for the end of an outage would find another test's database.
+    monkeypatch.setattr(outages.Outage, "_watch", lambda _: None)
     translation.deactivate()  # the language that the last page left behind
 
 

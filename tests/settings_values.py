@@ -78,6 +78,7 @@ GOOD: dict[str, list[tuple[str, str, Any]]] = {
     ],
     "MEDIA_ROOT": [
         ("", "str(MEDIA_ROOT)", str(ROOT / "var/media")),
+        ("postgres://h/db", "DATABASES['default']['OPTIONS']['connect_timeout']", 5),
         ("var/a b#c?d%2Fe", "str(MEDIA_ROOT)", str(ROOT / "var/a b#c?d%2Fe")),
         ("/tmp/media/of/keys", "str(MEDIA_ROOT)", "/tmp/media/of/keys"),
         ("$HOME", "str(MEDIA_ROOT)", str(ROOT / "$HOME")),

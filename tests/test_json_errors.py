@@ -4,7 +4,6 @@ import pytest
 from django.db import OperationalError
 from django.test import Client
 
-from profiles.api import probes
 from profiles.clients import tokens
 
 from .api import CURRENT, get
@@ -79,21 +78,6 @@ def test_so_does_a_call(token, monkeypatch):
 
 def test_livez_needs_nothing(client):
     assert client.get("/livez").json() == {"status": "ok"}
-
-
-@pytest.mark.django_db
-def test_readyz_asks_the_database(client, django_assert_num_queries):
-    with django_assert_num_queries(1):
-        assert client.get("/readyz").json() == {"status": "ok"}
-
-
-def test_readyz_without_a_database_is_503(client, monkeypatch):
-    class Away:
-        def cursor(self):
-            raise OperationalError("connection refused")
-
-    monkeypatch.setattr(probes, "connection", Away())
-    assert_json_error(client.get("/readyz"), 503, "server.unavailable")
 
 
 @pytest.mark.django_db

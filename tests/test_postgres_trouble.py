@@ -4,10 +4,12 @@ again without a restart as soon as the database is.
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
 
 import pytest
@@ -137,6 +139,60 @@ def test_postgres_stopped_under_fire_leaves_nothing_half_done(cluster, on_postgr
     assert shown <= changes_of_the_key(on_postgres.server) - before <= sent
 
 
+def threads_of(server: Server) -> int:
+    """How many threads its processes have."""
+    assert server._process is not None
+    children = Path(f"/proc/{server._process.pid}/task/{server._process.pid}/children").read_text().split()
+    return sum(len(list(Path(f"/proc/{child}/task").iterdir())) for child in children)
+
+
+def test_postgres_that_hangs_is_told_in_time_and_by_one_thread(cluster, on_postgres):  # security 89
+    """It takes connections and says nothing. Nothing else is asked meanwhile: only the probes."""
+    until(lambda: on_postgres.get("/readyz").ok)
+
+    def probe(_: int) -> float:
+        begun = time.monotonic()
+        assert_503_json(on_postgres.get("/readyz"))
+        return time.monotonic() - begun
+
+    cluster.freeze()
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            took = list(pool.map(probe, range(64)))
+        assert max(took) < 4  # two are promised, on a machine that does nothing else
+        # The server starts its own threads as they are needed, four in each process; more probes do not add to them.
+        assert threads_of(on_postgres.server) < 40
+        assert on_postgres.get("/livez").ok
+    finally:
+        cluster.thaw()
+    until(lambda: on_postgres.get("/readyz").ok)
+    on_postgres.assert_well()
+
+
+def test_an_outage_is_two_lines_of_the_log_of_each_process(cluster, on_postgres):
+    def lines(kind: str) -> list[str]:
+        return re.findall(kind, on_postgres.server.log.read_text()[before:])
+
+    def is_over() -> bool:
+        return len(lines("database unavailable: ")) == len(lines("database available again, after "))
+
+    before = 0
+    until(is_over)  # what the other tests did
+    before = len(on_postgres.server.log.read_text())
+    cluster.stop("immediate")
+    try:
+        on_postgres.assert_away()
+        refused = [on_postgres.ask() for _ in range(10)] + [on_postgres.visitor.get("/profile/") for _ in range(10)]
+        assert {answer.status_code for answer in refused} == {503}
+    finally:
+        cluster.start()
+    until(is_over)
+    assert 1 <= len(lines("ERROR profiles.http.outages database unavailable: ")) <= 2
+    assert not lines("Traceback")
+    assert sum(map(int, lines(r"available again, after \d+ s: requests refused=(\d+)"))) >= 20
+    on_postgres.assert_well()
+
+
 @pytest.mark.parametrize(
     ("take", "give"),
     [
@@ -159,7 +215,7 @@ def test_postgres_made_read_only_still_reads(cluster, on_postgres):
     cluster.sql("ALTER DATABASE site SET default_transaction_read_only = on")
     cluster.end_connections()
     try:
-        assert_503_json(on_postgres.get("/readyz"))
+        assert_503_json(on_postgres.get("/readyz"), "server.read.only")
         assert_503_oauth(on_postgres.ask())
         for page in (
             on_postgres.regenerate(),

@@ -16,7 +16,7 @@ from .server import Server
 from .visitor import Visitor
 
 OWNER = "user@demo.example"
-BACK_WITHIN = 15  # seconds, for a database that was started again
+BACK_WITHIN = 30  # seconds, for a database that was started again
 
 
 def assert_503_oauth(response) -> None:

@@ -21,7 +21,7 @@ from django.utils import translation
 from .. import rights
 from ..http.access import Access
 from ..http.calls import JSON
-from ..http.errors import ANYWHERE, TO_A_POST, ApiError, Code, OAuthError, Refusal
+from ..http.errors import ANYWHERE, NOT_READY, TO_A_POST, ApiError, Code, OAuthError, Refusal
 from ..http.operations import Content, Operation, Parameter, served
 from ..http.parameters import FORM
 from ..http.shapes import Json, choice, explained, schemas
@@ -94,9 +94,11 @@ def codes(shape: type[ApiError | OAuthError]) -> list[Code]:
 
 
 def _refusals(operations: tuple[Operation, ...]) -> dict[str, Refusal]:
-    """All of them by name; also what a POST gets where no operation takes one, because its body is read before."""
+    """All of them by name; also what a POST gets where no operation takes one, because its body is read before, and
+    what the probe answers.
+    """
     by_operation = [refusal for operation in operations for refusal in operation.refusals]
-    return {refusal.name: refusal for refusal in (*by_operation, *ANYWHERE, *TO_A_POST)}
+    return {refusal.name: refusal for refusal in (*by_operation, *ANYWHERE, *TO_A_POST, NOT_READY)}
 
 
 def _shapes(operations: tuple[Operation, ...]) -> tuple[dict[int, Json], Json]:

@@ -74,6 +74,16 @@ REQUEST_TIMEOUT = Code("request.timeout", 408, "The body of the request did not 
 REQUEST_TOO_LONG = Code("request.too.long", 413, "The body of the request is too long.")
 SERVER_ERROR = Code("server.error", 500, "Something went wrong on our side.")
 SERVER_UNAVAILABLE = Code("server.unavailable", 503, "The database cannot be reached; see the header Retry-After.")
+DATABASE_READ_ONLY = Code("server.read.only", 503, "The database takes no changes at the moment.")
+MIGRATIONS_PENDING = Code(
+    "server.migrations.pending", 503, "The database is not yet what this version needs: migrations are pending."
+)
+CACHE_UNAVAILABLE = Code(
+    "server.cache.unavailable", 503, "The cache cannot be reached, or its table in the database is missing."
+)
+STATIC_FILES_MISSING = Code(
+    "server.static.missing", 503, "The files of the pages are missing, or were when the server began to use them."
+)
 SERVER_BUSY = Code("server.busy", 503, "Too many requests are on their way; see the header Retry-After.")
 
 INVALID_REQUEST = Code(
@@ -162,6 +172,15 @@ TO_A_POST = (
     Refusal("Busy", 503, "Try again later.", (SERVER_UNAVAILABLE, SERVER_BUSY), LATER),
 )
 
+# What `/readyz` answers, besides.
+NOT_READY = Refusal(
+    "NotReady",
+    503,
+    "The probe `/readyz`: this server cannot serve at the moment.",
+    (SERVER_UNAVAILABLE, DATABASE_READ_ONLY, MIGRATIONS_PENDING, CACHE_UNAVAILABLE, STATIC_FILES_MISSING),
+    LATER,
+)
+
 
 def refusals_of(method: str, own: Iterable[Refusal]) -> list[Refusal]:
     """All refusals of an operation, by status. Its own take the place of the common ones with the same status."""
@@ -196,7 +215,7 @@ def api_error(
 
 
 def is_unavailable(error: BaseException | None) -> bool:
-    """Whether the database, or Redis, is down, read-only, locked or full: the request and the code are not at fault."""
+    """Whether the database is down, read-only, locked or full: the request and the code are not at fault."""
     if isinstance(error, (OperationalError, InterfaceError)):
         return True
     return isinstance(error, DatabaseError) and getattr(error.__cause__, "sqlstate", None) == _READ_ONLY
@@ -212,6 +231,10 @@ def bad_request(path: str) -> Answer:
 
 def unavailable(path: str) -> Answer:
     return _by_path(path, SERVER_UNAVAILABLE, "The service cannot reach its database. Try again in a few seconds.")
+
+
+def not_ready(code: Code) -> Answer:
+    return api_error(code, code.meaning, headers={"Retry-After": str(RETRY_AFTER)})
 
 
 def internal() -> Answer:
