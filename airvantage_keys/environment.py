@@ -59,6 +59,11 @@ def text(name: str, default: str = "") -> str:
     return value or default
 
 
+def texts(name: str) -> list[str]:
+    """Texts with commas between them, which none of them has."""
+    return [part.strip() for part in text(name).split(",") if part.strip()]
+
+
 def _shown(value: str) -> str:
     return repr(value if len(value) <= 80 else f"{value[:80]}…")
 

@@ -22,6 +22,9 @@ DEBUG = env.flag("DEBUG", default=False)
 SECRET_KEY = env.text("SECRET_KEY", "debug-only-not-a-secret" if DEBUG else "")
 if not SECRET_KEY:
     raise ImproperlyConfigured("SECRET_KEY is not set. script/server makes one; in production set your own.")
+# Former keys, with which nothing new is signed, and what was still holds (see "Change SECRET_KEY" in
+# docs/operations.md).
+SECRET_KEY_FALLBACKS = env.texts("SECRET_KEY_FALLBACKS")
 
 # Where the server listens, and with how many processes; script/server and script/serve tell it so.
 HOST = env.host("HOST", "127.0.0.1")
@@ -100,7 +103,7 @@ MIDDLEWARE = [
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "profiles.account.session_store.AuthenticationMiddleware",
     "airvantage_keys.middleware.user_preferences",
     "django.contrib.messages.middleware.MessageMiddleware",
     # After the middleware that its error pages need.
@@ -154,13 +157,13 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
     )
 
 elif _database["ENGINE"] == "django.db.backends.postgresql":
-    if TRANSACTION_POOLING:
-        # The next statement may run in another connection, where this prepared statement does not exist.
-        _database.setdefault("OPTIONS", {}).update(prepare_threshold=None)
     # Seconds for a new connection; and milliseconds, and seconds, after which one to a machine that has gone is
     # given up. Without these a request would wait for minutes. Statements have no time-out: see docs/operations.md.
     _patience = {"connect_timeout": 5, "tcp_user_timeout": 10_000, "keepalives_idle": 10, "keepalives_interval": 5}
     _database["OPTIONS"] = _patience | _database.get("OPTIONS", {})
+    if TRANSACTION_POOLING:
+        # The next statement may run in another connection, where this prepared statement does not exist.
+        _database.setdefault("OPTIONS", {}).update(prepare_threshold=None)
         _database["DISABLE_SERVER_SIDE_CURSORS"] = True
     else:
         # Repeated statements are planned once a connection: those of the token endpoint then cost the database a third.
@@ -352,10 +355,10 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": "airvantage_keys.logs.LineFormatter"}},
+    "filters": {"outages": {"()": "profiles.http.outages.OneLine"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     # Loggers that bring handlers, and so formats, of their own: Django's, those of its server and of ours.
     "loggers": {
-    "filters": {"outages": {"()": "profiles.http.outages.OneLine"}},
         name: {"handlers": [], "propagate": True} for name in ("django", "django.server", "_granian", "granian.access")
     }
     | {"django.request": {"filters": ["outages"]}},
@@ -391,11 +394,22 @@ if DEBUG and REACHABLE:
         f"DEBUG must be off where others can reach the site, which {REACHABLE_BY} allow: its error pages show data and "
         "settings."
     )
-# Compression detects repetition; fifty random digits are still longer than this.
-if HTTPS and (len(SECRET_KEY) < 50 or len(zlib.compress(SECRET_KEY.encode(), 9)) < 36):
+
+
+def _is_guessable(key: str) -> bool:
+    # Compression detects repetition; fifty random digits are still longer than this.
+    return len(key) < 50 or len(zlib.compress(key.encode(), 9)) < 36
+
+
+if HTTPS and _is_guessable(SECRET_KEY):
     raise ImproperlyConfigured(
         "SECRET_KEY must be 50 random characters or more when BASE_URL is https: it signs sessions and the links that "
         "set passwords."
+    )
+if HTTPS and any(map(_is_guessable, SECRET_KEY_FALLBACKS)):
+    raise ImproperlyConfigured(
+        "SECRET_KEY_FALLBACKS must be keys of 50 random characters or more, with commas between them, when BASE_URL is "
+        "https: what they have signed holds."
     )
 if HTTPS and "*" in ALLOWED_HOSTS:
     raise ImproperlyConfigured(

@@ -54,6 +54,10 @@ GOOD: dict[str, list[tuple[str, str, Any]]] = {
         ('{a} \\n \'b\' "c" #d =e', "SECRET_KEY", '{a} \\n \'b\' "c" #d =e'),
         ("schlüssel", "SECRET_KEY", "schlüssel"),
     ],
+    "SECRET_KEY_FALLBACKS": [
+        ("", "SECRET_KEY_FALLBACKS", []),
+        (" before, ,$2 ", "SECRET_KEY_FALLBACKS", ["before", "$2"]),
+    ],
     "DATABASE_URL": [
         ("", "DATABASES['default']['NAME']", str(ROOT / "var/db.sqlite3")),
         ("sqlite:///keys.sqlite3", "DATABASES['default']['NAME']", str(ROOT / "keys.sqlite3")),
@@ -70,6 +74,7 @@ GOOD: dict[str, list[tuple[str, str, Any]]] = {
         ("postgres://h/db?ssl=true", "DATABASES['default']['OPTIONS']['sslmode']", "require"),
         ("postgres://h/db?sslmode=verify-full", "DATABASES['default']['OPTIONS']['sslmode']", "verify-full"),
         ("postgres://h/db?connect_timeout=3", "DATABASES['default']['OPTIONS']['connect_timeout']", "3"),
+        ("postgres://h/db", "DATABASES['default']['OPTIONS']['connect_timeout']", 5),
         ("postgres:///?service=keys", "DATABASES['default']['OPTIONS']['service']", "keys"),
     ],
     "MAINTENANCE_DATABASE_URL": [
@@ -78,7 +83,6 @@ GOOD: dict[str, list[tuple[str, str, Any]]] = {
     ],
     "MEDIA_ROOT": [
         ("", "str(MEDIA_ROOT)", str(ROOT / "var/media")),
-        ("postgres://h/db", "DATABASES['default']['OPTIONS']['connect_timeout']", 5),
         ("var/a b#c?d%2Fe", "str(MEDIA_ROOT)", str(ROOT / "var/a b#c?d%2Fe")),
         ("/tmp/media/of/keys", "str(MEDIA_ROOT)", "/tmp/media/of/keys"),
         ("$HOME", "str(MEDIA_ROOT)", str(ROOT / "$HOME")),
@@ -94,12 +98,12 @@ GOOD: dict[str, list[tuple[str, str, Any]]] = {
     ],
     "CACHE_URL": [
         ("", "CACHES['default']['LOCATION']", "cache"),
+        ("redis://h", "CACHES['once']['LOCATION']", "cache"),
         ("dbcache://keys_cache", "CACHES['default']['LOCATION']", "keys_cache"),
         ("locmemcache://", "CACHES['default']['BACKEND'][-11:]", "LocMemCache"),
         ("redis://h", "REDIS", {"host": "h"}),
         ("redis://h:6380/3", "REDIS", {"host": "h", "port": 6380, "db": 3}),
         ("redis://[::1]", "REDIS", {"host": "::1"}),
-        ("redis://h", "CACHES['once']['LOCATION']", "cache"),
         ("redis://my_redis/", "REDIS", {"host": "my_redis"}),
         ("redis://:$a,b;c%23%40%2F@h/0", "REDIS", {"host": "h", "password": "$a,b;c#@/", "db": 0}),
         ("redis://u:p@h?socket_timeout=2.5", "REDIS", {"username": "u", "password": "p", "socket_timeout": 2.5}),
@@ -213,6 +217,7 @@ BAD: dict[str, list[str]] = {
     ],
     "TRUSTED_PROXIES": [*NO_NUMBERS, "101"],
     "SECRET_KEY": ["", "  ", "a\nb", "a\x07b", "a\udcffb"],
+    "SECRET_KEY_FALLBACKS": ["a\nb", "a\x07b", "a\udcffb"],
     "DATABASE_URL": [
         "nonsense", "$DATABASE_URL", "://", "postgres:/h/db", "oracle5://user:hunter2@host/name",
         "oracle://user:hunter2@host/name", "mysql://user:hunter2@host/name", "mariadb://h/n", "mssql://h/n",

@@ -96,3 +96,10 @@ def test_a_command_says_the_sentence_and_nothing_else(command):
     )
     assert done.returncode == 1
     assert re.fullmatch(r"manage\.py: SECRET_KEY must be [^\n]*\.\n", done.stderr)
+
+
+@pytest.mark.parametrize("former", ["short", f"{uuid4().hex * 2},short", "a" * 80])
+def test_a_former_key_that_can_be_guessed(former):
+    """What it has signed holds as if SECRET_KEY had."""
+    assert sentence(start(**PRODUCTION, SECRET_KEY_FALLBACKS=former)).startswith("SECRET_KEY_FALLBACKS must be keys")
+    assert start(**PRODUCTION, SECRET_KEY_FALLBACKS=uuid4().hex * 2).returncode == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 from typing import Any, ClassVar
 
@@ -12,7 +11,7 @@ from allauth.account.models import Login
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.fernet import InvalidToken
 from django.conf import settings
 from django.contrib import messages
 from django.db.models import BigAutoField
@@ -20,7 +19,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import translation
-from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
@@ -33,7 +31,7 @@ from ..pages import reauthentication
 from ..text import spelling
 from . import activity
 from .allauth_internals import clear_login, filter_users_by_email, generate_totp_secret
-from .mfa import second_step
+from .mfa import encryption, second_step
 
 logger = logging.getLogger(__name__)
 
@@ -193,7 +191,9 @@ class AccountAdapter(DefaultAccountAdapter):
 
 def has_ended_since(request: HttpRequest, user: User | None) -> bool:
     """Whether the sessions of `user` have ended since the sign-in of this session began, or nobody lets them in now."""
-    return user is None or not user.is_let_in or request.session.get(BEGUN_WITH) != user.get_session_auth_hash()
+    if user is None or not user.is_let_in:
+        return True
+    return request.session.get(BEGUN_WITH) not in (user.get_session_auth_hash(), *user.get_session_auth_fallback_hash())
 
 
 class MFAAdapter(DefaultMFAAdapter):
@@ -202,17 +202,16 @@ class MFAAdapter(DefaultMFAAdapter):
         "incorrect_code": AccountAdapter.error_messages["incorrect_code"],
     }
 
-    # A copy of the database alone does not reveal the second factors: they are encrypted with a key from SECRET_KEY.
-
     def encrypt(self, text: str) -> str:
-        return _cipher().encrypt(text.encode()).decode()
+        return encryption.cipher().encrypt(text.encode()).decode()
 
     def decrypt(self, encrypted_text: str) -> str:
         try:
-            return _cipher().decrypt(encrypted_text).decode()
+            return encryption.cipher().decrypt(encrypted_text).decode()
         except InvalidToken:
-            # SECRET_KEY was changed. Return a random secret: no code matches it, and nothing raises.
-            logger.error("a second factor was stored under another SECRET_KEY; its owner needs a reset")  # noqa: TRY400
+            # SECRET_KEY was changed, and SECRET_KEY_FALLBACKS lacks the former one. Return a random secret: no
+            # code matches it, and nothing raises.
+            logger.error("a second factor was stored under another SECRET_KEY: see manage.py reencrypt")  # noqa: TRY400
             return str(generate_totp_secret())
 
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
@@ -220,14 +219,3 @@ class MFAAdapter(DefaultMFAAdapter):
 
     def generate_authenticator_name(self, user: User, type: Authenticator.Type) -> str:  # noqa: A002
         return str(_("Passkey"))
-
-
-def _cipher() -> MultiFernet:
-    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    return MultiFernet([Fernet(base64.urlsafe_b64encode(_digest(key))) for key in keys])
-
-
-def _digest(key: str | bytes) -> bytes:
-    # This salt, and those of `limits`, are fixed texts, not names of modules: with another salt, stored data
-    # could no longer be read.
-    return salted_hmac("profiles.account.mfa", "second factors", secret=key, algorithm="sha256").digest()

@@ -8,21 +8,27 @@ after that: pages, the admin site, the API's pictures, `clearsessions`.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
 from django.contrib import auth
+from django.contrib.auth import middleware
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.models import Session
 from django.db.models import CharField, DateTimeField, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
 
 from .. import batches
 from ..compiled import CompiledQuery, Given
 
 if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser
     from django.contrib.sessions.base_session import AbstractBaseSession
 
     from profiles.models import User
@@ -39,6 +45,8 @@ _LIVE_SESSION = CompiledQuery(
 
 
 class SessionStore(db.SessionStore):
+    _stays = False
+
     def _validate_session_key(self, key: str | None) -> bool:
         # A quoted cookie can hold any character, also NUL, which PostgreSQL does not accept in text.
         return key is not None and _is_key(key) is not None
@@ -50,6 +58,20 @@ class SessionStore(db.SessionStore):
             self._session_key = None
             return {}
         return self.decode(found[0].session_data)
+
+    def cycle_key(self) -> None:
+        """Go on under another key, unless Django asks for it because SECRET_KEY has changed (see `signed_in`)."""
+        if not self._stays:
+            super().cycle_key()
+
+    @contextmanager
+    def staying(self) -> Iterator[None]:
+        """Within this block the session keeps its key."""
+        self._stays = True
+        try:
+            yield
+        finally:
+            self._stays = False
 
     def create_model_instance(self, data: dict[str, Any]) -> AbstractBaseSession:
         """The row to save. Every kind of sign-in passes here first, so the time of the session begins here."""
@@ -77,6 +99,25 @@ class SessionStore(db.SessionStore):
                 pass
 
 
+def signed_in(request: HttpRequest) -> User | AnonymousUser:
+    """The user of the session of this request.
+
+    Django gives a session that was signed with one of SECRET_KEY_FALLBACKS another key, and deletes the row of the old
+    one at once. Of two requests of a browser at the same moment the second would find no session, and who reads
+    without answering with a cookie (`user_of`) would end it. Ours keeps its key, and is signed anew when it is saved.
+    """
+    with cast("SessionStore", request.session).staying():
+        return auth.get_user(request)
+
+
+class AuthenticationMiddleware(middleware.AuthenticationMiddleware):
+    """Django's, with `signed_in`."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        super().process_request(request)
+        request.user = cast("User", SimpleLazyObject(partial(signed_in, request)))
+
+
 def user_of(request: HttpRequest) -> User | None:
     """The user whose session the cookie of this request names, for a request that passed no session middleware.
 
@@ -86,5 +127,5 @@ def user_of(request: HttpRequest) -> User | None:
     if not key:
         return None
     request.session = SessionStore(key)
-    user = auth.get_user(request)
+    user = signed_in(request)
     return user if user.is_authenticated else None

@@ -348,9 +348,10 @@ class EmailChange(models.Model):
         return f"{self.user_id} · {self.email}"
 
     @staticmethod
-    def digest_of_state(user: User) -> str:
-        """What must stay as it is for a link to go on working."""
-        return salted_hmac("profiles.EmailChange", f"{user.email}:{user.password}", algorithm="sha256").hexdigest()
+    def digest_of_state(user: User, secret: str | bytes | None = None) -> str:
+        """What must stay as it is for a link to go on working; made with SECRET_KEY, or with a former one."""
+        state = f"{user.email}:{user.password}"
+        return salted_hmac("profiles.EmailChange", state, secret=secret, algorithm="sha256").hexdigest()
 
     @property
     def until(self) -> datetime:
@@ -359,8 +360,9 @@ class EmailChange(models.Model):
 
     @property
     def is_open(self) -> bool:
+        digests = [self.digest_of_state(self.user, secret) for secret in (None, *settings.SECRET_KEY_FALLBACKS)]
         return (
             self.user.is_let_in
             and timezone.now() < self.until
-            and constant_time_compare(self.state_digest, self.digest_of_state(self.user))
+            and any(constant_time_compare(self.state_digest, digest) for digest in digests)
         )
