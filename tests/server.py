@@ -41,7 +41,9 @@ IMPATIENT = (
 
 
 class Server:
-    """One running site. `folder` holds its log, its mail, and its database where that is SQLite."""
+    """One running site. `folder` holds its log, its mail, and its database where that is SQLite; `code` its source."""
+
+    code = ROOT
 
     def __init__(self, folder: Path, database_url: str, **environment: str) -> None:
         self.folder = folder
@@ -64,7 +66,7 @@ class Server:
     def manage(self, *arguments: str, **environment: str) -> str:
         """Run a management command on this site's database; its output."""
         command, variables = [sys.executable, "manage.py", *arguments], self.environment | environment
-        done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=self.code, env=variables, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -96,7 +98,7 @@ class Server:
         command = [sys.executable, *run, "--host", "127.0.0.1", "--port", str(self.port), "--workers", str(workers)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
+                command, cwd=self.code, env=self.environment, stdout=log, stderr=log, start_new_session=True
             )
         deadline = time.monotonic() + START_WITHIN
         while time.monotonic() < deadline:
