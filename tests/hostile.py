@@ -20,7 +20,7 @@ from profiles import credentials
 from profiles.clients import tokens
 from profiles.models import KeyEvent, OAuthApplication, User
 
-from .conftest import KeyPair, make_key, make_token
+from .conftest import KeyPair, make_key, make_token, works
 from .page import version
 
 T = TypeVar("T")
@@ -184,7 +184,7 @@ def unharmed(user: User, key: KeyPair, token: str, bystander: KeyPair) -> Callab
 
     def check() -> None:
         for pair, kept in ((key, token), (bystander, other)):
-            assert tokens.authenticate(client_id=pair.client_id, secret=pair.secret)
+            assert works(pair.client_id, pair.secret)
             assert tokens.find(kept)
         assert version(user) == before
         assert OAuthApplication.objects.filter(company=None).count() == 2

@@ -286,7 +286,8 @@ def test_disabling_is_at_once_and_has_its_event(superuser, admin_user, api_clien
     assert tokens.find(token)
     assert "1 API Client was disabled." in do(superuser, "disable", api_client)
     assert tokens.find(token) is None
-    assert tokens.issue(client_id=api_client.client_id, secret=api_client.secret, scope="inherit") is None
+    with pytest.raises(tokens.Refused, match="client_disabled"):
+        tokens.issue(client_id=api_client.client_id, secret=api_client.secret, scope="inherit")
     assert (last_event().action, last_event().actor, last_event().via) == ("disabled", admin_user, "admin")
     assert LogEntry.objects.get(object_repr=api_client.client_id).change_message == "Disabled."
     assert f"{LIST}disable/?key={api_client.key.pk}" not in read(superuser, api_client)

@@ -7,10 +7,9 @@ from django.conf import settings as site
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiles.clients import tokens
 from profiles.models import KeyEvent, OAuthApplication
 
-from .conftest import make_key, sign_in
+from .conftest import make_key, sign_in, works
 from .hostile import (
     a_long_request_is_long_to_read,
     anything,
@@ -82,7 +81,7 @@ def test_a_page_takes_whatever_comes(path, signed_in, client, user, other_user, 
         assert_page(sent, send(sent))
 
     run()
-    assert tokens.authenticate(client_id=bystander.client_id, secret=bystander.secret)
+    assert works(bystander.client_id, bystander.secret)
     changes = KeyEvent.objects.filter(owner=user).exclude(action=KeyEvent.Action.PASSWORD_REFUSED)
     assert (changes.count() > 1) == (version(user) != before)
     assert OAuthApplication.objects.filter(user=user).exists() == (changes[0].action != KeyEvent.Action.DELETED)

@@ -29,7 +29,7 @@ def test_makes_the_key_and_shows_it_at_once(signed_in, user):  # page 6
     assert response.status_code == 200
     (secret,) = secrets_in(response)
     (client_id,) = re.findall(r'data-field="client-id"[^>]*>([0-9a-f]{32})<', html(response))
-    assert tokens.issue(client_id=client_id, secret=secret, scope="inherit")
+    assert tokens.issue(client_id=client_id, secret=secret, scope="inherit").token
 
 
 def test_the_warning_comes_before_the_secret(signed_in):  # page 7

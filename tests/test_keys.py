@@ -27,7 +27,7 @@ def actions(owner: User) -> list[str]:
 def test_create_makes_a_key_that_works(user):
     key, secret = lifecycle.create(owner=user, origin=by(user))
     assert key.user == user
-    assert tokens.issue(client_id=key.client_id, secret=secret, scope="inherit")
+    assert tokens.issue(client_id=key.client_id, secret=secret, scope="inherit").token
 
 
 def test_formats_are_those_published(user):  # security 1, 2, 12

@@ -83,7 +83,6 @@ def test_a_token_says_truly_how_long_it_lives(user, key, at):
     assert end
     at(end - timedelta(minutes=10))
     issued = tokens.issue(client_id=key.client_id, secret=key.secret, scope="inherit")
-    assert issued
     assert issued.expires_in == 600
     assert AccessToken.objects.get(pk=issued.row.pk).expires == end
 
@@ -284,7 +283,8 @@ def test_a_company_has_each_name_once(company, access_profile):
 def test_a_disabled_client_is_refused_at_once_and_comes_back(user, key, token):  # security 21
     OAuthApplication.objects.update(disabled=True)
     assert tokens.find(token) is None
-    assert tokens.issue(client_id=key.client_id, secret=key.secret, scope="inherit") is None
+    with pytest.raises(tokens.Refused, match="client_disabled"):
+        tokens.issue(client_id=key.client_id, secret=key.secret, scope="inherit")
     assert not works(key.client_id, key.secret)
     assert not AccessToken.objects.active().exists()
     assert not OAuthApplication.objects.get().is_usable(None)
@@ -365,14 +365,17 @@ def test_of_a_switched_off_owner_or_client_nothing_is_told(user, key, token, off
     found = tokens.look_up(token)
     assert isinstance(found, tokens.End)
     assert found.reason == ""
-    assert tokens.issue(client_id=key.client_id, secret=key.secret, scope="inherit") is None
+    with pytest.raises(tokens.Refused, match="owner_inactive" if off == "owner" else "client_disabled"):
+        tokens.issue(client_id=key.client_id, secret=key.secret, scope="inherit")
 
 
 def test_an_ended_secret_tells_nothing_with_another_client_id(user, other_user, key):
     stranger = make_key(other_user)
     lifecycle.regenerate(owner=user, origin=by(user))
-    assert tokens.issue(client_id=stranger.client_id, secret=key.secret, scope="inherit") is None
-    assert tokens.issue(client_id=key.client_id, secret=stranger.secret, scope="inherit") is None
+    with pytest.raises(tokens.Refused, match="wrong_secret"):
+        tokens.issue(client_id=stranger.client_id, secret=key.secret, scope="inherit")
+    with pytest.raises(tokens.Refused, match="wrong_secret"):
+        tokens.issue(client_id=key.client_id, secret=stranger.secret, scope="inherit")
 
 
 def test_an_ended_secret_is_recognised_for_a_time(user, key, at):  # security 28
@@ -380,7 +383,9 @@ def test_an_ended_secret_is_recognised_for_a_time(user, key, at):  # security 28
     end = row_of(key).ends
     assert end
     at(end + tokens.RECOGNISED_FOR)
-    assert tokens.issue(client_id=key.client_id, secret=key.secret, scope="inherit") is None
+    with pytest.raises(tokens.Refused, match="secret_replaced") as refused:
+        tokens.issue(client_id=key.client_id, secret=key.secret, scope="inherit")
+    assert not isinstance(refused.value, tokens.SecretEnded)
 
 
 def test_that_it_was_tried_is_noted_and_triggers_nothing(user, key):  # security 28

@@ -110,8 +110,10 @@ def _authenticated(call: Call, right: str | None) -> ApiCall:
         raise _missing()
     token = tokens.look_up(value.strip())
     if not isinstance(token, tokens.ActiveToken):
-        logger.warning("token refused: path=%s address=%s", call.path, call.address or "-")
+        reason = (token.reason or "switched_off") if token else "unknown"
+        logger.warning("token refused: path=%s address=%s reason=%s", call.path, call.address or "-", reason)
         raise _invalid(token)
+    call.client_id = token.client_id
     if right is not None and right not in token.rights:
         raise insufficient(right)
     return ApiCall(call, token, found)

@@ -6,7 +6,7 @@ which costs more than the database takes to answer. Moments come out as text, be
 `datetime` than for the rest of a row. `ClientSecret.objects.live()` and `AccessToken.objects.active()` say the same in
 the ORM's words; `tests/test_tokens.py` holds them together on both databases.
 
-A secret is found by its digest, whoever's it is: nothing that this does depends on whether a Client ID exists.
+A secret is found by its digest, whoever's it is: the same is done whether a Client ID exists or not.
 
 The end of a token, and that of a secret which is good for a while after Regenerate, is a moment on the clock of the
 server that checks. What somebody ends at once is marked as ended, and no clock is asked.
@@ -50,11 +50,19 @@ class End:
 STOPPED = "stopped"
 
 
-class SecretEnded(Exception):
+class Refused(Exception):
+    """Client authentication failed. The reason is for whoever runs the site, and for nobody who asks (ASVS 6.3.8)."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class SecretEnded(Refused):
     """The secret shown was one of this client's, and is so no more. Only who has it can learn this."""
 
     def __init__(self, *, secret_id: int, end: End) -> None:
-        super().__init__(secret_id)
+        super().__init__(f"secret_{end.reason}")
         self.secret_id = secret_id
         self.end = end
 
@@ -230,14 +238,18 @@ SELECT k.id, s.id, CAST(p.rights AS text)
 """
 )
 
-# Only for a secret that was refused.
-_WHAT_BECAME_OF = Statement("""
+# Only for a secret that was refused: what became of it, what is switched off, and whether the client exists. The last
+# is for the log, and all that its answer changes in cost is whether one row of an index is found.
+_WHY_REFUSED = Statement(f"""
 SELECT s.id, CAST(s.ends AS text), s.ended, s.end_reason,
        (SELECT CAST(MIN(n.created) AS text) FROM profiles_clientsecret n
-         WHERE n.application_id = s.application_id AND n.id > s.id)
-  FROM profiles_clientsecret s
- WHERE s.digest = %(secret)s AND s.client_id = %(client_id)s
-""")
+         WHERE n.application_id = s.application_id AND n.id > s.id),
+       k.disabled, COALESCE(u.is_active, k.user_id IS NULL), COALESCE(uc.is_active, true),
+       EXISTS (SELECT 1 FROM profiles_oauthapplication a WHERE a.client_id = %(client_id)s)
+  FROM (SELECT 1) AS one
+  LEFT JOIN profiles_clientsecret s ON s.digest = %(secret)s AND s.client_id = %(client_id)s
+  LEFT JOIN profiles_oauthapplication k ON k.id = s.application_id {_owner("k", "u", "uc")}
+""")  # noqa: S608 - of constants
 
 # A token with its secret, client and owner. The first columns say whether it is active and, if not, why; then those of
 # `ActiveToken`.
@@ -272,12 +284,12 @@ SELECT k.id, s.id, {_TOKEN}
 )
 
 
-def issue(*, client_id: str, secret: str, scope: str) -> IssuedToken | None:
+def issue(*, client_id: str, secret: str, scope: str) -> IssuedToken:
     """Authenticate the client and give it an access token (RFC 6749 section 4.4).
 
-    The token lives no longer than the secret. None if the client is unknown, the secret is not its own, or its owner is
-    inactive: the caller can not tell which, and neither can whoever asks (RFC 6749 section 5.2, `invalid_client`).
-    Raises SecretEnded for a secret of the client's that has ended. `scope` must have been allowed.
+    The token lives no longer than the secret. Raises Refused if the client is unknown, the secret is not its own, or
+    it or its owner is switched off: whoever asks must not be told which (RFC 6749 section 5.2, `invalid_client`); and
+    SecretEnded for a secret of the client's that has ended. `scope` must have been allowed.
     """
     token = credentials.new_token()
     secret_digest = credentials.digest(secret)
@@ -294,8 +306,7 @@ def issue(*, client_id: str, secret: str, scope: str) -> IssuedToken | None:
         }
     )
     if row is None:
-        _raise_if_ended(client_id, secret_digest, now)
-        return None
+        raise _why_refused(client_id, secret_digest, now)
     row_id, key_id, user_id, secret_id, earlier_end = row
     if earlier_end:
         expires = _datetime(earlier_end)
@@ -310,28 +321,26 @@ def issue(*, client_id: str, secret: str, scope: str) -> IssuedToken | None:
     )
 
 
-def authenticate(*, client_id: str, secret: str) -> AuthenticatedClient | None:
-    """The client, if the secret is its own and its owner is active. Raises SecretEnded for one that has ended."""
+def authenticate(*, client_id: str, secret: str) -> AuthenticatedClient:
+    """The client, if the secret is its own and its owner is active. Raises Refused and SecretEnded as `issue` does."""
     digest, now = credentials.digest(secret), timezone.now()
     row = _AUTHENTICATE.first({"secret": digest, "client_id": client_id, "now": now})
     if row is None:
-        _raise_if_ended(client_id, digest, now)
-        return None
+        raise _why_refused(client_id, digest, now)
     key_id, secret_id, held = row
     return AuthenticatedClient(client=ProvenClient(key_id, secret_id), client_id=client_id, rights=_rights(held))
 
 
-def introspect(token: str, *, client_id: str, secret: str) -> Introspection | None:
+def introspect(token: str, *, client_id: str, secret: str) -> Introspection:
     """Authenticate the client, and look up a token that it may ask about: its own, or for a resource server any.
 
-    In one statement, for this is asked at each request. None and SecretEnded as for `authenticate`.
+    In one statement, for this is asked at each request. Raises Refused and SecretEnded as `issue` does.
     """
     digest, now = credentials.digest(secret), timezone.now()
     asked = credentials.digest(token) if credentials.is_token(token) else ""
     row = _INTROSPECT.first({"token": asked, "secret": digest, "client_id": client_id, "now": now})
     if row is None:
-        _raise_if_ended(client_id, digest, now)
-        return None
+        raise _why_refused(client_id, digest, now)
     return Introspection(client=ProvenClient(*row[:2]), token=ActiveToken(row[2:]) if row[2] else None)
 
 
@@ -379,18 +388,24 @@ def _why_dead(  # noqa: PLR0917 - columns, in their order
     return End(STOPPED if later else reason, expires)
 
 
-def _raise_if_ended(client_id: str, digest: str, now: datetime) -> None:
-    """Raise SecretEnded if this secret was one of this client's, a time ago that is not too long."""
-    row = _WHAT_BECAME_OF.first({"secret": digest, "client_id": client_id})
-    if row is None:
-        return
-    secret_id, ends, ended, reason, successor_made = row
-    if not ends:
-        return
-    at = _datetime(ends)
-    if (ended or at <= now) and at > now - RECOGNISED_FOR:
+def _why_refused(client_id: str, digest: str, now: datetime) -> Refused:
+    """Why this secret was refused; SecretEnded if it was one of this client's, a time ago that is not too long."""
+    row = _WHY_REFUSED.first({"secret": digest, "client_id": client_id})
+    assert row is not None  # noqa: S101 - it begins with one row
+    secret_id, ends, ended, reason, successor_made, disabled, owner_is_on, company_is_on, client_exists = row
+    if not secret_id:
+        return Refused("wrong_secret" if client_exists else "unknown_client")
+    if ends and (ended or _datetime(ends) <= now):
+        at = _datetime(ends)
+        if at <= now - RECOGNISED_FOR:
+            return Refused(f"secret_{reason}")
         replaced = reason == EndReason.REPLACED and successor_made
-        raise SecretEnded(secret_id=secret_id, end=End(reason, _datetime(successor_made) if replaced else at))
+        return SecretEnded(secret_id=secret_id, end=End(reason, _datetime(successor_made) if replaced else at))
+    if disabled:
+        return Refused("client_disabled")
+    if not owner_is_on:
+        return Refused("owner_inactive")
+    return Refused("company_off" if not company_is_on else "changed_meanwhile")
 
 
 def _earliest(*moments: str | None) -> datetime:

@@ -41,15 +41,21 @@ class Request(WSGIRequest):
 
 
 class Call:
-    """A request of the API. Nothing but its method and path is looked at before somebody asks for it."""
+    """A request of the API. Nothing but its method and path is looked at before somebody asks for it.
 
-    __slots__ = ("environ", "method", "path")
+    `route` is that of the operation that answers, "-" before it is found, and `client_id` the client's, when it has
+    proven itself: what the log and the metrics tell of the call.
+    """
+
+    __slots__ = ("client_id", "environ", "method", "path", "route")
 
     def __init__(self, environ: dict[str, Any]) -> None:
         self.environ = environ
         self.method: str = environ["REQUEST_METHOD"]
         path: str = environ["PATH_INFO"]
         self.path = path if path.isascii() else get_path_info(environ)
+        self.route = "-"
+        self.client_id = ""
 
     def header(self, name: str) -> str:
         """A header by its name in the environment (`HTTP_IF_NONE_MATCH`), or ""."""
@@ -91,13 +97,14 @@ class Call:
 
 
 class Answer:
-    """The answer to a call."""
+    """The answer to a call. `reason` is why it is a refusal, in a word, for the log and the metrics."""
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "headers", "reason", "status")
 
     def __init__(self, body: bytes = b"", *, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         self.body = body
         self.status = status
+        self.reason = ""
         # Without the length the server would send chunks. What has none is no body (RFC 9110 section 8.6).
         length = {} if status == HTTPStatus.NOT_MODIFIED else {"Content-Length": str(len(body))}
         self.headers: dict[str, str] = {**length, **(headers or {})}

@@ -196,22 +196,26 @@ def oauth_error(
     code: Code, description: str, *, status: int | None = None, headers: Mapping[str, str] | None = None
 ) -> Answer:
     """An error of an OAuth endpoint. `description` is ASCII without quotes or backslashes (RFC 6749 section 5.2)."""
-    return json(
+    answer = json(
         OAuthError(code.code, description),
         status=status or code.status,
         headers={"Cache-Control": "no-store", "Pragma": "no-cache", **(headers or {})},
     )
+    answer.reason = code.code
+    return answer
 
 
 def api_error(
     code: Code, description: str, *, parameters: Iterable[str] = (), headers: Mapping[str, str] | None = None
 ) -> Answer:
     """An error of the API; `parameters` are the values that the code is about."""
-    return json(
+    answer = json(
         ApiError(code.code, list(parameters), description),
         status=code.status,
         headers={"Cache-Control": "no-store", **(headers or {})},
     )
+    answer.reason = code.code
+    return answer
 
 
 def is_unavailable(error: BaseException | None) -> bool:

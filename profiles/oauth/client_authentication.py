@@ -35,19 +35,24 @@ class SecretMissing(OAuthRefused):
 
     def __init__(self, description: str) -> None:
         super().__init__(oauth_error(INVALID_CLIENT, description, headers=CHALLENGE))
+        self.answer.reason = "no_credentials"
 
 
 class ClientRefused(OAuthRefused):
-    """Client authentication failed. `client_id` is the one sent, if it has the right form."""
+    """Client authentication failed. `client_id` is the one sent, if it has the right form.
 
-    def __init__(self, description: str, *, client_id: str = "") -> None:
+    The description is for the client; the reason for the log and the metrics, which may say what the answer must not.
+    """
+
+    def __init__(self, description: str, reason: str, *, client_id: str = "") -> None:
         super().__init__(oauth_error(INVALID_CLIENT, description, headers=CHALLENGE))
+        self.answer.reason = reason
         self.client_id = client_id
 
 
-def authentication_failed(client_id: str = "") -> ClientRefused:
+def authentication_failed(reason: str, client_id: str = "") -> ClientRefused:
     """One answer for an unknown client, a wrong secret and an inactive owner: it must not reveal which (ASVS 6.3.8)."""
-    return ClientRefused("Client authentication failed.", client_id=client_id)
+    return ClientRefused("Client authentication failed.", reason, client_id=client_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +85,10 @@ def client_credentials(call: Call, form: Mapping[str, str]) -> ClientCredentials
         missing = "client secret was" if client_id else "client credentials were"
         raise SecretMissing(f"No {missing} found: send both Client ID and secret by HTTP Basic or in the form.")
     if not credentials.is_client_id(client_id):
-        raise authentication_failed()
+        raise authentication_failed("malformed_client_id")
     if not credentials.is_secret(secret):
-        raise ClientRefused("The client secret is malformed: was it copied in full?", client_id=client_id)
+        description = "The client secret is malformed: was it copied in full?"
+        raise ClientRefused(description, "malformed_secret", client_id=client_id)
     return ClientCredentials(client_id, secret)
 
 
@@ -97,7 +103,7 @@ def _basic(header: str) -> tuple[str, str]:
     try:
         client_id, colon, secret = base64.b64decode(value.strip(), validate=True).decode().partition(":")
     except (binascii.Error, ValueError):
-        raise ClientRefused("The Authorization header is not valid HTTP Basic.") from None
+        raise ClientRefused("The Authorization header is not valid HTTP Basic.", "malformed_header") from None
     if not colon:
-        raise ClientRefused("The Authorization header is not valid HTTP Basic.")
+        raise ClientRefused("The Authorization header is not valid HTTP Basic.", "malformed_header")
     return unquote_plus(client_id), unquote_plus(secret)

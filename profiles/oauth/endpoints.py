@@ -98,15 +98,15 @@ def endpoint(
         @declares(Access.CLIENT)
         @wraps(function)
         def wrapper(call: Call) -> Answer:
-            if call.method != "POST":
-                return oauth_error(
-                    errors.INVALID_REQUEST, "This endpoint takes POST only.", status=405, headers={"Allow": "POST"}
-                )
             try:
+                if call.method != "POST":
+                    raise _other_method()
                 return calls.json(function(call, _form(call)), headers=NO_STORE)
             except ClientRefused as refused:
                 return _refused(call, refused)
             except OAuthRefused as refused:
+                said = (call.client_id or "-", call.address or "-", refused.answer.reason)
+                logger.info("request refused: client_id=%s address=%s reason=%s", *said)
                 return refused.answer
 
         shape: Any = get_type_hints(function, include_extras=True)["return"]
@@ -147,10 +147,9 @@ def create_token(call: Call, form: Form) -> Token:
     scope = _granted_scope(call, form.get("scope", ""), client)
     try:
         issued = tokens.issue(client_id=client.client_id, secret=client.secret, scope=scope)
-    except tokens.SecretEnded as ended:
-        raise _secret_ended(call, client, ended) from None
-    if issued is None:
-        raise authentication_failed(client.client_id)
+    except tokens.Refused as refused:
+        raise _not_proven(call, client, refused) from None
+    call.client_id = client.client_id
     usage.note_authentication(issued.client, partial(origin_of_client, call))
     logger.info("token issued: client_id=%s address=%s", client.client_id, call.address or "-")
     if app_authorized.has_listeners(create_token):
@@ -228,23 +227,24 @@ def introspect_token(call: Call, form: Form) -> Introspection:
     )
 
 
-def _proven(call: Call, client: ClientCredentials, prove: Callable[..., Proven | None]) -> Proven:
+def _proven(call: Call, client: ClientCredentials, prove: Callable[..., Proven]) -> Proven:
     """What `prove` says of a client that it has authenticated; the use of its secret is recorded."""
     try:
         proven = prove(client_id=client.client_id, secret=client.secret)
-    except tokens.SecretEnded as ended:
-        raise _secret_ended(call, client, ended) from None
-    if proven is None:
-        raise authentication_failed(client.client_id)
+    except tokens.Refused as refused:
+        raise _not_proven(call, client, refused) from None
+    call.client_id = client.client_id
     usage.note_authentication(proven.client, partial(origin_of_client, call))
     return proven
 
 
-def _secret_ended(call: Call, client: ClientCredentials, ended: tokens.SecretEnded) -> ClientRefused:
-    """The refusal of an ended secret of this client. The attempt is recorded, for its people to see."""
-    usage.note_refusal(ended.secret_id, address=call.address, user_agent=call.user_agent)
-    description = f"The client secret {ENDED[ended.end.reason]} on {ended.end.at:%Y-%m-%d at %H:%M:%S} UTC."
-    return ClientRefused(description, client_id=client.client_id)
+def _not_proven(call: Call, client: ClientCredentials, refused: tokens.Refused) -> ClientRefused:
+    """The refusal of this client. That an ended secret of its own was tried is recorded, for its people to see."""
+    if not isinstance(refused, tokens.SecretEnded):
+        return authentication_failed(refused.reason, client.client_id)
+    usage.note_refusal(refused.secret_id, address=call.address, user_agent=call.user_agent)
+    description = f"The client secret {ENDED[refused.end.reason]} on {refused.end.at:%Y-%m-%d at %H:%M:%S} UTC."
+    return ClientRefused(description, refused.reason, client_id=client.client_id)
 
 
 def _granted_scope(call: Call, asked: str, client: ClientCredentials) -> str:
@@ -264,6 +264,12 @@ def _granted_scope(call: Call, asked: str, client: ClientCredentials) -> str:
             )
         )
     return " ".join(names)
+
+
+def _other_method() -> OAuthRefused:
+    return OAuthRefused(
+        oauth_error(errors.INVALID_REQUEST, "This endpoint takes POST only.", status=405, headers={"Allow": "POST"})
+    )
 
 
 def _required_token(form: Form) -> str:
@@ -301,8 +307,10 @@ def _refused(call: Call, refused: ClientRefused) -> Answer:
     address = call.address
     wait = client_failures.count_failure(client_id=refused.client_id, address=address)
     if wait is None:
-        logger.warning("client refused: client_id=%s address=%s", refused.client_id or "-", address or "-")
+        said = (refused.client_id or "-", address or "-", refused.answer.reason)
+        logger.warning("client refused: client_id=%s address=%s reason=%s", *said)
         return refused.answer
+    # Not a line for each of these: a flood must not fill the log. `client_failures` has one a minute.
     return oauth_error(
         errors.TOO_MANY_REQUESTS,
         "Too many failed attempts. Correct the credentials, then try again later.",
