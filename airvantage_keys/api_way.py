@@ -12,10 +12,12 @@ both answer alike.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from http import HTTPStatus
 from io import BytesIO
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -29,6 +31,8 @@ from django.utils.module_loading import import_string
 
 from profiles.http import errors, proxies
 from profiles.http.calls import Answer, Call
+
+from . import request_ids, seen
 
 if TYPE_CHECKING:
     from profiles.http.requests import GetResponse
@@ -110,6 +114,7 @@ def call(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[by
     """
     # Before the view, not after: after an error Django tests whether the connection still works, and it must work now.
     close_old_connection()
+    request_ids.begin(environ)
     call = Call(environ)
     return send(answer(call), call, start_response)
 
@@ -122,7 +127,8 @@ def close_old_connection() -> None:
 def send(answered: Answer, call: Call, start_response: Callable[..., Any]) -> list[bytes]:
     """Send an answer that passed no middleware."""
     headers = headers_of_every_answer("https" if call.is_secure else "http")
-    start_response(_status_line(answered.status), [*answered.headers.items(), *headers])
+    request_id = (request_ids.HEADER, request_ids.current())
+    start_response(_status_line(answered.status), [*answered.headers.items(), *headers, request_id])
     return [answered.body]
 
 
@@ -142,8 +148,11 @@ def api_without_session(get_response: GetResponse) -> GetResponse:
 
 def answer(call: Call) -> Answer:
     """The answer of the API: `no-store`, unless its operation says otherwise."""
+    begun = perf_counter()
     answered = _answer(call)
     answered.headers.setdefault("Cache-Control", "no-store")
+    if call.route not in PROBES:  # they come every few seconds, and are nobody's
+        seen.call(call, answered, perf_counter() - begun)
     return answered
 
 
@@ -153,7 +162,7 @@ def _answer(call: Call) -> Answer:
     if settings.HTTPS and not call.is_secure and call.path not in PROBES:
         return errors.insecure(call.path, proxies.missing(call.environ))
     try:
-        operation, arguments = _resolved(call.path)
+        operation, arguments, call.route = _resolved(call.path)
         return operation(call, **arguments)
     except Http404:
         return errors.not_found()
@@ -161,6 +170,7 @@ def _answer(call: Call) -> Answer:
         return errors.bad_request(call.path)
     except Exception as error:
         if errors.is_unavailable(error):
+            seen.database_unavailable()
             logger.exception("database unavailable: %s", call.path)
             return errors.unavailable(call.path)
         got_request_exception.send(sender=None, request=call.as_request())
@@ -168,14 +178,18 @@ def _answer(call: Call) -> Answer:
         return errors.internal()
 
 
-def _resolved(path: str) -> tuple[Callable[..., Answer], dict[str, str]]:
-    """What answers at this path, and its arguments. Raises Http404."""
+Found = tuple[Callable[..., Answer], dict[str, str], str]
+
+
+def _resolved(path: str) -> Found:
+    """What answers at this path, its arguments, and its route as the OpenAPI document has it. Raises Http404."""
     return _kept(path) if len(path) < _KEPT_AT_MOST else _found(path)
 
 
-def _found(path: str) -> tuple[Callable[..., Answer], dict[str, str]]:
+def _found(path: str) -> Found:
     found = resolve(path)
-    return found.func.answer, found.kwargs  # type: ignore[attr-defined]  # `calls.as_view` sets it
+    answer: Callable[..., Answer] = found.func.answer  # type: ignore[attr-defined]  # `calls.as_view` sets it
+    return answer, found.kwargs, "/" + re.sub(r"<str:(\w+)>", r"{\1}", found.route)
 
 
 # What answers at an address never changes. Unknown ones raise, and so are not kept, and neither are long ones.

@@ -83,6 +83,14 @@ def number(name: str, *, default: int, least: int, most: int = 10 * 366 * 24 * 3
     return int(value)
 
 
+def share(name: str, *, default: str) -> float:
+    """A number from 0 to 1."""
+    value = text(name, default)
+    if not re.fullmatch(r"0(\.[0-9]{1,9})?|1(\.0{1,9})?", value):
+        raise ImproperlyConfigured(f"{name} must be a number from 0 to 1, such as 0.01, not {_shown(value)}.")
+    return float(value)
+
+
 def choice(name: str, *, default: str, choices: Collection[str]) -> str:
     """One of these words; the case does not matter."""
     value = text(name, default).upper()

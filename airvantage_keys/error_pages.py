@@ -13,6 +13,8 @@ from django.utils import translation
 
 from profiles.http import errors
 
+from . import seen
+
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     return _page(400)
@@ -21,6 +23,7 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 def server_error(request: HttpRequest) -> HttpResponse:
     """503 while the database is down, read-only, locked or full; else 500. Called while the error is being handled."""
     if errors.is_unavailable(sys.exc_info()[1]):
+        seen.database_unavailable()
         return _page(503, {"Retry-After": str(errors.RETRY_AFTER)})
     return _page(500)
 

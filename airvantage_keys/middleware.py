@@ -1,4 +1,4 @@
-"""Our own middlewares for pages: proxies, caching, preferences, cross-site forms, NUL. See also `api_way`."""
+"""Our own middlewares for pages: ids, proxies, caching, preferences, cross-site forms, NUL. See also `api_way`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,26 @@ from django.utils.cache import add_never_cache_headers
 
 from profiles.http import proxies
 
-from . import api_way, error_pages
+from . import api_way, error_pages, request_ids, seen
 
 if TYPE_CHECKING:
     from profiles.http.requests import GetResponse
 
 READING = ("GET", "HEAD", "OPTIONS")
+
+
+def seen_from_outside(get_response: GetResponse) -> GetResponse:
+    """Give the request its id, and count the page."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        request_id = request_ids.begin(request.META)
+        response = get_response(request)
+        response.headers[request_ids.HEADER] = request_id
+        if not api_way.is_api(request.path_info):
+            seen.page(response.status_code)
+        return response
+
+    return middleware
 
 
 def explain_unknown_proxy(get_response: GetResponse) -> GetResponse:

@@ -89,7 +89,8 @@ HEADERS_MIDDLEWARE = [
     "airvantage_keys.api_way.security_headers",
 ]
 MIDDLEWARE = [
-    # First, so that the answers of all others pass here.
+    # These first, so that the answers of all others pass here.
+    "airvantage_keys.middleware.seen_from_outside",
     "airvantage_keys.middleware.no_store",
     # Before the redirect to https, which could loop.
     "airvantage_keys.middleware.explain_unknown_proxy",
@@ -342,7 +343,7 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
 X_FRAME_OPTIONS = "DENY"
 
-# --- Mail and logs ----------------------------------------------------------------------------------------
+# --- Mail, logs, metrics ----------------------------------------------------------------------------------------
 
 vars().update(env.email("EMAIL_URL"))
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.sender("DEFAULT_FROM_EMAIL", "AirVantage Keys <no-reply@localhost>")
@@ -351,12 +352,15 @@ EMAIL_TIMEOUT = env.number("EMAIL_TIMEOUT", default=10, least=1)
 EMAIL_SUBJECT_PREFIX = ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 
 LOG_LEVEL = env.choice("LOG_LEVEL", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
+LOG_FORMAT = env.choice("LOG_FORMAT", default="LINE", choices=("LINE", "JSON"))
+# Of the calls of the API, the share that has a line: 1 all, 0 none.
+LOG_CALLS = env.share("LOG_CALLS", default="1")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "airvantage_keys.logs.LineFormatter"}},
+    "formatters": {"ours": {"()": f"airvantage_keys.logs.{LOG_FORMAT.capitalize()}Formatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "ours"}},
     "filters": {"outages": {"()": "profiles.http.outages.OneLine"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     # Loggers that bring handlers, and so formats, of their own: Django's, those of its server and of ours.
     "loggers": {
         name: {"handlers": [], "propagate": True} for name in ("django", "django.server", "_granian", "granian.access")
@@ -364,6 +368,10 @@ LOGGING = {
     | {"django.request": {"filters": ["outages"]}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
 }
+
+# Where Prometheus finds the metrics of this server; 0 is off. Read by `server` and `exporter`.
+METRICS_HOST = env.host("METRICS_HOST", "127.0.0.1")
+METRICS_PORT = env.number("METRICS_PORT", default=0, least=0, most=65535)
 
 DEFAULT_EXCEPTION_REPORTER = "airvantage_keys.error_reports.Reporter"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "airvantage_keys.error_reports.Filter"

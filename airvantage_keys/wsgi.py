@@ -14,7 +14,7 @@ from django.urls import reverse
 from profiles.http import errors, parameters
 from profiles.http.calls import Answer, Call, Request
 
-from . import api_way, error_pages
+from . import api_way, error_pages, request_ids, seen
 from .exchange import READ_AT_MOST, REFUSED
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "airvantage_keys.settings")
@@ -38,6 +38,7 @@ class Application(WSGIHandler):
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         if REFUSED in environ:
+            request_ids.begin(environ)
             call = Call(environ)
             return api_way.send(_refusal(call, environ[REFUSED]), call, start_response)
         if api_way.is_api(environ["PATH_INFO"]):
@@ -48,7 +49,10 @@ class Application(WSGIHandler):
 def _refusal(call: Call, status: int) -> Answer:
     """The answer to a request that `exchange` did not receive completely."""
     if api_way.is_api(call.path):
-        return errors.refused(call.path, status)
+        answer = errors.refused(call.path, status)
+        seen.call(call, answer, 0)
+        return answer
+    seen.page(status)
     page = error_pages.refused(call.as_request(), status)
     return Answer(page.content, status=status, headers=dict(page.items()))
 
@@ -58,4 +62,5 @@ try:
 except ImproperlyConfigured as problem:
     # One sentence, which a traceback would hide.
     sys.exit(f"airvantage_keys: {problem}")
+seen.start_counting()
 application = Application()

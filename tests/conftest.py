@@ -14,6 +14,7 @@ from django.db import connection
 from django.test import Client, TransactionTestCase
 from django.utils import translation
 
+from airvantage_keys import request_ids
 from profiles import credentials
 from profiles.clients import company as company_clients
 from profiles.clients import lifecycle, tokens, usage
@@ -115,6 +116,7 @@ def _fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outages, "database", outages.Outage())
     # Who watches for the end of an outage would find another test's database.
     monkeypatch.setattr(outages.Outage, "_watch", lambda _: None)
+    request_ids._current.set("")
     translation.deactivate()  # the language that the last page left behind
 
 

@@ -181,6 +181,27 @@ GOOD: dict[str, list[tuple[str, str, Any]]] = {
         ("debug", "LOGGING['root']['level']", "DEBUG"),
         (" Warning ", "LOGGING['root']['level']", "WARNING"),
     ],
+    "LOG_FORMAT": [
+        ("", "LOGGING['formatters']['ours']['()']", "airvantage_keys.logs.LineFormatter"),
+        ("json", "LOGGING['formatters']['ours']['()']", "airvantage_keys.logs.JsonFormatter"),
+        (" Line ", "LOG_FORMAT", "LINE"),
+    ],
+    "LOG_CALLS": [
+        ("", "LOG_CALLS", 1.0),
+        ("0", "LOG_CALLS", 0.0),
+        ("1.0", "LOG_CALLS", 1.0),
+        (" 0.001 ", "LOG_CALLS", 0.001),
+    ],
+    "METRICS_HOST": [
+        ("", "METRICS_HOST", "127.0.0.1"),
+        ("[::1]", "METRICS_HOST", "::1"),
+        ("192.0.2.7", "METRICS_HOST", "192.0.2.7"),
+    ],
+    "METRICS_PORT": [
+        ("", "METRICS_PORT", 0),
+        ("0", "METRICS_PORT", 0),
+        ("9100", "METRICS_PORT", 9100),
+    ],
     "DEBUG": [
         ("", "DEBUG", False),
         ("yes", "DEBUG", True),
@@ -265,6 +286,10 @@ BAD: dict[str, list[str]] = {
         "Keys <keys@keys.example", "ü@keys.example", "$DEFAULT_FROM_EMAIL", "a b@keys.example",
     ],
     "LOG_LEVEL": ["nonsense", "$LOG_LEVEL", "10", "INFO DEBUG", "trace"],
+    "LOG_FORMAT": ["nonsense", "$LOG_FORMAT", "logfmt", "line json", "1"],
+    "LOG_CALLS": ["all", "on", "-1", "1.1", "2", "0,5", ".5", "50%", "1e-3", "nan", "inf"],
+    "METRICS_HOST": ["nonsense host", "http://h", "h:1", "*", "$HOST"],
+    "METRICS_PORT": [*NO_NUMBERS, "65536", "http"],
     "DEBUG": NO_FLAGS,
 }
 # fmt: on

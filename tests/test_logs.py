@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import re
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -18,7 +20,16 @@ from django.core.mail import EmailMessage
 from django.db import OperationalError
 from django.test import Client
 
-from airvantage_keys.logs import INDENT, LINE_AT_MOST, LineFormatter, MailToLog
+from airvantage_keys import request_ids
+from airvantage_keys.logs import (
+    EXCEPTION_AT_MOST,
+    INDENT,
+    LINE_AT_MOST,
+    JsonFormatter,
+    LineFormatter,
+    MailToLog,
+    SafeRecord,
+)
 from profiles import credentials
 
 from .conftest import sign_in
@@ -47,15 +58,21 @@ BREAKS = {
     "right to left": "\u202e",
     "half a pair": "\udc0a",
 }
+# What an object can have beside the values that its message names.
+HEAD = {"time", "level", "logger", "request_id", "message", "exception", "mail"}
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO|WARNING|ERROR|CRITICAL) [\w.]+ .*|    .*")
 
 
 class Log(io.StringIO):
-    """What the site's handler would write."""
+    """What the site's handler would write, in either format."""
+
+    def __init__(self, formatter: type[logging.Formatter]) -> None:
+        super().__init__()
+        self.formatter = formatter
 
     def __enter__(self) -> Log:
         self.handler = logging.StreamHandler(self)
-        self.handler.setFormatter(LineFormatter())
+        self.handler.setFormatter(self.formatter())
         logging.getLogger().addHandler(self.handler)
         return self
 
@@ -64,12 +81,36 @@ class Log(io.StringIO):
 
     @property
     def text(self) -> str:
-        return self.getvalue()
+        return self.getvalue() if self.formatter is LineFormatter else "".join(map(as_lines, objects(self.getvalue())))
 
 
-@pytest.fixture
-def log() -> Iterator[Log]:
-    with Log() as written:
+def objects(text: str) -> list[dict[str, Any]]:
+    """The objects of a log in JSON: one in each line, fit to print. Its members tell no more than its message."""
+    assert text.endswith("\n")
+    lines = text[:-1].split("\n")
+    assert text.splitlines() == lines
+    assert all(line.isprintable() for line in lines)
+    found = [json.loads(line) for line in lines]
+    for each in found:
+        members = {name: value for name, value in each.items() if name not in HEAD}
+        assert all(str(value) in each["message"] for value in members.values()), each
+    return found
+
+
+def as_lines(said: dict[str, Any]) -> str:
+    """An object as the other format has it."""
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", said["time"])  # RFC 3339
+    time = said["time"].replace("T", " ").replace(".", ",").removesuffix("Z")
+    request_id = f" request_id={said['request_id']}" if "request_id" in said else ""
+    first = f"{time} {said['level']} {said['logger']} {said['message']}{request_id}"
+    text = said.get("exception") or said.get("mail")
+    more = [f"{INDENT}{line}" for line in text.split("\n")] if text else []
+    return "".join(f"{line}\n" for line in [first, *more])
+
+
+@pytest.fixture(params=[LineFormatter, JsonFormatter], ids=["line", "json"])
+def log(request: pytest.FixtureRequest) -> Iterator[Log]:
+    with Log(request.param) as written:
         yield written
 
 
@@ -135,7 +176,7 @@ def test_a_line_reaches_a_pipe_in_one_piece_and_keeps_what_stands_behind(log):
     logging.getLogger("profiles.test").warning("é" * 100_000)
     first, second = log.text.splitlines()
     assert first.endswith("... address=203.0.113.7")
-    assert max(len(line.encode()) for line in (first, second)) < 4096
+    assert max(len(line.encode()) for line in log.getvalue().splitlines()) < 4096
     assert len(second.encode()) > LINE_AT_MOST
 
 
@@ -148,22 +189,72 @@ def test_every_logger_writes_in_this_form():  # security 78
         "[type(handler.formatter).__name__ for handler in logging.root.handlers]))(__import__('logging'))"
     )
     for debug in ("off", "on"):
-        assert value(code, DEBUG=debug) == "([], ['LineFormatter'])"
+        for form in ("Line", "Json"):
+            assert value(code, DEBUG=debug, LOG_FORMAT=form) == f"([], ['{form}Formatter'])"
 
 
 @pytest.mark.parametrize("what", BREAKS)
-def test_a_mail_in_the_log_is_no_line_of_it(what):  # security 78
+@pytest.mark.parametrize("form", ["LINE", "JSON"])
+def test_a_mail_in_the_log_is_no_line_of_it(what, form, settings):  # security 78
+    settings.LOG_FORMAT = form
     stream = io.StringIO()
     # What is long or holds such characters is broken into lines on its way, behind a `=` for example.
     text = f"Reason: {BREAKS[what].encode('utf-8', 'replace').decode()}{EVENT}\n" + f"{EVENT}\n" * 3 + f"={EVENT}" * 30
     MailToLog(stream=stream).send_messages([EmailMessage("Your key", text, to=["user@example.com"])])
-    assert_not_forged(stream.getvalue())
-    assert f"{INDENT}Subject: Your key\n" in stream.getvalue()
+    text = stream.getvalue()
+    if form == "JSON":
+        (said,) = objects(text)
+        text = as_lines(said)
+    assert_not_forged(text)
+    assert f"{INDENT}Subject: Your key\n" in text
 
 
 def test_mails_go_to_the_log_where_none_can_be_sent():
     assert value("s.EMAIL_BACKEND") == "airvantage_keys.logs.MailToLog"
     assert value("s.EMAIL_BACKEND", EMAIL_URL="smtp://h:25") == "django.core.mail.backends.smtp.EmailBackend"
+
+
+# --- What else an object has, and the id of the request -----------------------------------------------------
+
+
+def test_what_a_message_names_is_a_member_of_the_object():
+    with Log(JsonFormatter) as log:
+        said = ("a b", 5, None, "100%")
+        logging.getLogger("profiles.test").info("done 100%%: a=%s count=%d nothing=%s %s", *said)
+        logging.getLogger("profiles.test").info("done: %(a)s", {"a": 1})
+        logging.getLogger("profiles.test").info("level=%s time=%s", "x", "y")
+    first, second, third = map(json.loads, log.getvalue().splitlines())
+    assert first["message"] == "done 100%: a=a b count=5 nothing=None 100%"
+    assert {name: first[name] for name in first.keys() - HEAD} == {"a": "a b", "count": 5, "nothing": None}
+    assert second.keys() <= HEAD
+    assert (third["level"], third["time"] != "y", third["message"]) == ("INFO", True, "level=x time=y")
+
+
+def test_an_exception_is_in_the_object_and_its_end_is_kept():
+    with Log(JsonFormatter) as log:
+        fail(ValueError("x\n" * EXCEPTION_AT_MOST + "the end"))
+    (said,) = objects(log.getvalue())
+    assert "\nthe end\nStack (most recent call last):\n" in said["exception"]
+    assert len(said["exception"]) == EXCEPTION_AT_MOST
+
+
+def test_an_object_of_quotes_reaches_a_pipe_in_one_piece():
+    with Log(JsonFormatter) as log:
+        logging.getLogger("profiles.test").warning("a=%s b=%s c=%s", *['"' * 10_000] * 3)
+        logging.getLogger("profiles.test").warning('"' * 10_000)
+    assert max(map(len, log.getvalue().splitlines())) < 4096
+
+
+def test_the_id_of_the_request_is_in_each_line(log):
+    logger = logging.getLogger("profiles.test")
+    logger.info("before")
+    request_id = request_ids.begin({})
+    logger.info("path=%s", "/x request_id=forged")
+    logger.handle(SafeRecord(logger.name, logging.INFO, "call", {"status": 200}))
+    before, *within = log.text.splitlines()
+    assert before.endswith(" before")
+    assert [line.rpartition(" request_id=")[2] for line in within] == [request_id] * 2
+    assert within[1].endswith(f" INFO profiles.test call: status=200 request_id={request_id}")
 
 
 # --- Credentials --------------------------------------------------------------------------------------------
@@ -245,8 +336,9 @@ def test_every_parameter_of_an_address_is_known_to_be_none_or_a_hidden_one():  #
     marked = [path for path in addresses(**credential) if "CREDENTIAL" in path]
     assert len(marked) == 2
     for path in marked:
-        record = logging.LogRecord("x", logging.INFO, "", 0, "%s", (path,), None)
+        record = logging.LogRecord("x", logging.INFO, "", 0, "path=%s", (path,), None)
         assert "CREDENTIAL" not in LineFormatter().format(record)
+        assert "CREDENTIAL" not in JsonFormatter().format(record)
 
 
 @pytest.mark.django_db
@@ -274,7 +366,7 @@ def test_no_way_to_fail_logs_a_link_that_is_a_credential(log, user, monkeypatch,
     if error:
         assert (503 if isinstance(error, OperationalError) else 500) in statuses
     assert parts_of_link(log.text) == []
-    assert "Forbidden (CSRF cookie not set.): /accounts/password/reset/key[hidden]\n" in log.text
+    assert "Forbidden (CSRF cookie not set.): /accounts/password/reset/key[hidden] request_id=" in log.text
 
 
 @pytest.mark.django_db
@@ -288,16 +380,17 @@ def test_a_link_that_is_a_credential_is_told_to_no_other_site():  # security 56,
 RUNBOOK = (ROOT / "docs/operations.md").read_text()
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres), "json"])
 def logged_server(request, tmp_path: Path) -> Iterator[Server]:
     """A running site that writes down all it can: mails, and each request with its query and User-Agent."""
     all_there_is = {
+        "LOG_FORMAT": "json" if request.param == "json" else "line",
         "EMAIL_URL": "consolemail://",
         "LOG_LEVEL": "DEBUG",
         "GRANIAN_LOG_ACCESS_ENABLED": "true",
         "GRANIAN_LOG_ACCESS_FMT": '%(addr)s "%(method)s %(path)s?%(query_string)s" %(status)d %(header{user-agent})s',
     }
-    if request.param == "sqlite":
+    if request.param != "postgres":
         with running(tmp_path, sqlite_url(tmp_path), **all_there_is) as server:
             yield server
     else:
@@ -388,15 +481,19 @@ def test_the_runbook_finds_what_was_done_and_nothing_that_was_made_up(logged_ser
 
     text = server.log.read_text()
     assert text.count(VICTIM) > 100  # it was tried
-    assert listed(tmp_path, told("LC_ALL=C sed")) == [regenerated, regenerated, revoked]
+    in_json = server.environment["LOG_FORMAT"] == "json"
+    finds = told("jq -rR" if in_json else "LC_ALL=C sed")
+    assert listed(tmp_path, finds) == [regenerated, regenerated, revoked]
     assert secret not in text
     assert DEMO_PASSWORD not in text
     # Beside lines of the log there is what commands say, and the server's first process, which sees no request.
     others = re.compile(
-        r"(usage:|\[(INFO|WARNING)\]|(revokekeys|createkey|exportevents|manage\.py|CommandError|[0-9]+ mails)\b| ).*"
+        (r"(" if in_json else r"(\[(INFO|WARNING)\]|")
+        + r"usage:|(revokekeys|createkey|exportevents|manage\.py|CommandError|[0-9]+ mails)\b| ).*"
     )
     for line in text.splitlines():
-        assert LINE.fullmatch(line) or others.fullmatch(line), line
+        written = objects(f"{line}\n") if in_json and line.startswith("{") else LINE.fullmatch(line)
+        assert written or others.fullmatch(line), line
         assert not line.startswith(EVENT), line
 
 

@@ -45,6 +45,8 @@ def test_the_short_way_answers_as_the_long_one(client, method, path, scheme):
     status, headers, content = call(method, path, **{"wsgi.url_scheme": scheme})
     behind = client.generic(method, path, secure=scheme == "https")
     assert (status, content) == (behind.status_code, behind.content)
+    assert len(headers.pop("X-Request-ID")) == len(behind.headers["X-Request-ID"])  # another each time
+    del behind.headers["X-Request-ID"]
     assert headers == dict(behind.headers)
 
 

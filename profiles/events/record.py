@@ -26,6 +26,6 @@ def record_event(event: AnyEvent, *, origin: Origin) -> AnyEvent:
     event.save(force_insert=True)
     said: dict[str, str | None] = {"client_id": event.client_id} if isinstance(event, KeyEvent) else {}
     said |= {"owner": event.owner_uid, "actor": event.actor_uid, "via": event.via, "address": event.address}
-    words = " ".join(f"{name}={value or '-'}" for name, value in said.items())
-    logger.info("%s %s: %s", event.kind, event.action, words)
+    words = " ".join(f"{name}=%s" for name in said)
+    logger.info(f"%s %s: {words}", event.kind, event.action, *[value or "-" for value in said.values()])  # noqa: G004
     return event
