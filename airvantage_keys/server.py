@@ -21,7 +21,9 @@ import os
 import resource
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -30,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from granian import cli
-from granian._granian import ASGIWorker, CallbackScheduler, SocketHolder, WorkerSignal
+from granian._granian import ASGIWorker, CallbackScheduler, ListenerSpec, SocketHolder, WorkerSignal
 from granian.asgi import _build_access_logger
 from granian.server.common import WORKERS_METHODS
 from granian.server.mp import MPServer, WorkerProcess
@@ -227,9 +229,16 @@ def _close_on_stalled_readers() -> None:
 
 
 class Server(MPServer):
-    """Granian's server, which starts, watches and stops the workers."""
+    """Granian's server, which starts, watches and stops the workers; and, where METRICS_PORT is set, the exporter."""
 
     _spawn_wsgi_worker = staticmethod(start)
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        if _said("LOG_FORMAT").upper() == "JSON" and not options.get("log_dictconfig"):
+            from .logs import of_the_server  # not at the top: it brings half of Django into this process
+
+            options["log_dictconfig"] = of_the_server()
+        super().__init__(*arguments, **options)
 
     def _init_shared_socket(self) -> None:
         passed = _passed_socket()
@@ -243,6 +252,41 @@ class Server(MPServer):
         self._shd = make_holder(passed.fileno(), is_uds, self.backlog)
         self.bind_addr, self.bind_port = passed.getsockname()[:2]
         passed.detach()  # it stays open as long as this process
+
+    def _start_metrics(self) -> None:
+        """Granian's own metrics go to a free port of this machine, from which the exporter fetches them."""
+        listening = ListenerSpec("127.0.0.1", 0, 128).build()
+        self._metrics_sig = WorkerSignal()
+        self._metrics_exporter.run(listening, self._metrics_sig)
+        found = socket.socket(fileno=os.dup(listening.get_fd()))
+        with found:
+            self._exporter = Exporter(found.getsockname()[1])
+
+    def _stop_metrics(self) -> None:
+        self._exporter.stop()
+        super()._stop_metrics()
+
+
+class Exporter:
+    """Keeps a process of `exporter` running."""
+
+    def __init__(self, port_of_granian: int) -> None:
+        self._command = [sys.executable, "-m", f"{__package__}.exporter", str(os.getpid()), str(port_of_granian)]
+        self._stopped = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        threading.Thread(target=self._keep, name="exporter", daemon=True).start()
+
+    def _keep(self) -> None:
+        while not self._stopped.is_set():
+            self._process = subprocess.Popen(self._command, cwd=Path(__file__).parent.parent)  # noqa: S603 - ours
+            self._process.wait()
+            self._stopped.wait(1)
+
+    def stop(self) -> None:
+        # One that is started at this moment ends by itself, when this process does.
+        self._stopped.set()
+        if self._process:
+            self._process.terminate()
 
 
 def _passed_socket() -> socket.socket | None:
@@ -266,6 +310,11 @@ def _connections() -> int:
     return wanted // 2
 
 
+def _said(variable: str) -> str:
+    """A variable in the process that has no settings; the others check its value."""
+    return os.environ.get(variable, "").strip()
+
+
 def main() -> None:
     # granian limits connections by this, and accepts no more until some are closed.
     for name, value in {**DEFAULTS, "BACKPRESSURE": _connections()}.items():
@@ -275,7 +324,13 @@ def main() -> None:
         multiprocessing.set_start_method("fork")
     cli.Server = Server  # type: ignore[attr-defined]  # its command line takes it from here
     sys.argv[1:1] = COMMAND
-    cli.entrypoint()
+    if _said("METRICS_PORT") in ("", "0"):
+        cli.entrypoint()
+        return
+    os.environ["GRANIAN_METRICS_ENABLED"] = "true"
+    with tempfile.TemporaryDirectory(prefix="airvantage-keys-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # where the workers count
+        cli.entrypoint()
 
 
 if __name__ == "__main__":
