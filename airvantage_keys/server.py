@@ -324,7 +324,7 @@ def main() -> None:
         multiprocessing.set_start_method("fork")
     cli.Server = Server  # type: ignore[attr-defined]  # its command line takes it from here
     sys.argv[1:1] = COMMAND
-    if _said("METRICS_PORT") in ("", "0"):
+    if not _said("METRICS_PORT").strip("0"):
         cli.entrypoint()
         return
     os.environ["GRANIAN_METRICS_ENABLED"] = "true"
