@@ -160,15 +160,15 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
 elif _database["ENGINE"] == "django.db.backends.postgresql":
     # Seconds for a new connection; and milliseconds, and seconds, after which one to a machine that has gone is
     # given up. Without these a request would wait for minutes. Statements have no time-out: see docs/operations.md.
-    _patience = {"connect_timeout": 5, "tcp_user_timeout": 10_000, "keepalives_idle": 10, "keepalives_interval": 5}
+    _patience = {"connect_timeout": 5, "tcp_user_timeout": 10_000, "keepalives_idle": 5, "keepalives_interval": 5}
     _database["OPTIONS"] = _patience | _database.get("OPTIONS", {})
     if TRANSACTION_POOLING:
         # The next statement may run in another connection, where this prepared statement does not exist.
-        _database.setdefault("OPTIONS", {}).update(prepare_threshold=None)
+        _database["OPTIONS"].update(prepare_threshold=None)
         _database["DISABLE_SERVER_SIDE_CURSORS"] = True
     else:
         # Repeated statements are planned once a connection: those of the token endpoint then cost the database a third.
-        _database.setdefault("OPTIONS", {}).update(server_side_binding=True, prepare_threshold=5)
+        _database["OPTIONS"].update(server_side_binding=True, prepare_threshold=5)
 
 # Shared by all server processes, so that limits hold across them: the database, or Redis.
 CACHES = {"default": env.cache("CACHE_URL")}

@@ -73,8 +73,10 @@ GOOD: dict[str, list[tuple[str, str, Any]]] = {
         ("postgres://a:1,b:2/db", "POSTGRES", ("", "", "a,b", "1,2", "db")),
         ("postgres://h/db?ssl=true", "DATABASES['default']['OPTIONS']['sslmode']", "require"),
         ("postgres://h/db?sslmode=verify-full", "DATABASES['default']['OPTIONS']['sslmode']", "verify-full"),
-        ("postgres://h/db?connect_timeout=3", "DATABASES['default']['OPTIONS']['connect_timeout']", "3"),
         ("postgres://h/db", "DATABASES['default']['OPTIONS']['connect_timeout']", 5),
+        ("postgres://h/db?connect_timeout=3", "DATABASES['default']['OPTIONS']['connect_timeout']", "3"),
+        ("postgres://h/db", "DATABASES['default']['OPTIONS']['tcp_user_timeout']", 10_000),
+        ("postgres://h/db?tcp_user_timeout=0", "DATABASES['default']['OPTIONS']['tcp_user_timeout']", "0"),
         ("postgres:///?service=keys", "DATABASES['default']['OPTIONS']['service']", "keys"),
     ],
     "MAINTENANCE_DATABASE_URL": [

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -151,6 +153,20 @@ def test_a_database_that_is_not_there_is_one_sentence_too():
     assert "hunter2" not in done.stderr
     done = subprocess.run([*command, "--traceback"], cwd=ROOT, env=away, capture_output=True, text=True, check=False)
     assert "Traceback" in done.stderr
+
+
+def test_a_database_host_that_does_not_answer_is_given_up_soon():
+    # As if it had no power: while its queue is full, Linux does not answer who wants to connect.
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as silent, ExitStack() as stack:
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex(silent.getsockname())
+        away = CLEAN | {"DATABASE_URL": f"postgres://u@127.0.0.1:{silent.getsockname()[1]}/n"}
+        command = [sys.executable, "manage.py", "migrate"]
+        done = subprocess.run(command, cwd=ROOT, env=away, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert re.fullmatch(r"manage\.py: the database named by DATABASE_URL failed: .*timeout expired.*\n", done.stderr)
 
 
 @pytest.mark.parametrize(
