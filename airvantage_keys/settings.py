@@ -143,7 +143,7 @@ _database = DATABASES["default"]
 _maintenance_database = _database
 if env.text("MAINTENANCE_DATABASE_URL"):
     _maintenance_database = env.database("MAINTENANCE_DATABASE_URL", BASE_DIR, base=BASE_DIR)
-# Behind a pooler that lends a connection for one transaction.
+# Behind a pooler that lends a connection for one transaction, and does not know prepared statements.
 TRANSACTION_POOLING = env.flag("TRANSACTION_POOLING", default=False)
 _database["CONN_MAX_AGE"] = env.number("CONN_MAX_AGE", default=600, least=0)
 _database["CONN_HEALTH_CHECKS"] = True
@@ -162,10 +162,12 @@ elif _database["ENGINE"] == "django.db.backends.postgresql":
     # given up. Without these a request would wait for minutes. Statements have no time-out: see docs/operations.md.
     _patience = {"connect_timeout": 5, "tcp_user_timeout": 10_000, "keepalives_idle": 5, "keepalives_interval": 5}
     _database["OPTIONS"] = _patience | _database.get("OPTIONS", {})
+    # Nothing here reads row by row but the lists in forms, which are short: a cursor would be three requests instead of
+    # one, and is lost behind every pooler that lends a connection for a transaction.
+    _database["DISABLE_SERVER_SIDE_CURSORS"] = True
     if TRANSACTION_POOLING:
         # The next statement may run in another connection, where this prepared statement does not exist.
         _database["OPTIONS"].update(prepare_threshold=None)
-        _database["DISABLE_SERVER_SIDE_CURSORS"] = True
     else:
         # Repeated statements are planned once a connection: those of the token endpoint then cost the database a third.
         _database["OPTIONS"].update(server_side_binding=True, prepare_threshold=5)

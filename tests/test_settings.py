@@ -257,7 +257,7 @@ def test_no_variable_of_the_caller_changes_what_is_tested():
 
 
 @pytest.mark.parametrize(
-    ("pooling", "expected"), [("off", "(True, 5, False)"), ("on", "(None, None, True)")], ids=["off", "on"]
+    ("pooling", "expected"), [("off", "(True, 5, True)"), ("on", "(None, None, True)")], ids=["off", "on"]
 )
 def test_behind_a_pooler_of_transactions_nothing_is_kept_in_a_connection(pooling, expected):
     told = value(
