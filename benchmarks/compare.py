@@ -217,7 +217,7 @@ def main() -> None:
 
 
 def run(command: Callable[[], None]) -> None:
-    """Run one of the three commands. However it ends, the processes that it started end too."""
+    """Run one of the commands. However it ends, the processes that it started end too."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     # What the caller's shell says to script/server must not change what is measured.
     for name in ("DJANGO_SETTINGS_MODULE", "DEBUG", "CACHE_URL", "LOG_LEVEL", "WEB_CONCURRENCY", "CONN_MAX_AGE"):

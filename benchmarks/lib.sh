@@ -1,4 +1,4 @@
-# What run, scale and upkeep have in common: sourced by them with the name of the module that does the work.
+# What the commands have in common: sourced by them with the name of the module that does the work.
 # shellcheck shell=bash
 module=$1
 shift

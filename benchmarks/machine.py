@@ -173,8 +173,7 @@ class Cluster:
         self.folder, self._bin = folder, bin_folder
         self.port = free_port()
         self._as: list[str] = []
-        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-            account = next((name for name in ("postgres", "nobody") if _account(name)), "nobody")
+        if account := account_for_postgresql():
             self._as = ["runuser", "-u", account, "--"]
             shutil.chown(folder, account)
 
@@ -208,6 +207,22 @@ class Cluster:
             raise Failed(f"{program} failed:\n" + log.read_text()[-2000:])
 
 
+def account_for_postgresql() -> str | None:
+    """The account that PostgreSQL is to run as, if not this one: it refuses to run as root."""
+    if os.geteuid() != 0:
+        return None
+    return next((name for name in ("postgres", "nobody") if _account(name)), "nobody")
+
+
+def postgresql_programs() -> Path:
+    """The folder with `initdb` and its like, of the newest PostgreSQL here."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
+    initdb = str(found[-1]) if found else shutil.which("initdb")
+    if initdb is None:
+        raise Failed("no PostgreSQL server: apt-get install postgresql")
+    return Path(initdb).parent
+
+
 def _account(name: str) -> bool:
     try:
         pwd.getpwnam(name)
@@ -228,12 +243,9 @@ def temporary_folder() -> Iterator[Path]:
 @contextmanager
 def postgres() -> Iterator[Cluster]:
     """A running cluster, gone afterwards."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
-    initdb = str(found[-1]) if found else shutil.which("initdb")
-    if initdb is None:
-        raise Failed("no PostgreSQL server: apt-get install postgresql")
+    programs = postgresql_programs()
     with temporary_folder() as folder:
-        cluster = Cluster(folder, Path(initdb).parent)
+        cluster = Cluster(folder, programs)
         cluster.start()
         try:
             yield cluster

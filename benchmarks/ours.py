@@ -6,6 +6,7 @@ python -m benchmarks.ours page                the queries of the profile page
 python -m benchmarks.ours changes EMAIL N     seconds of N times Create, Regenerate and Delete for this user
 python -m benchmarks.ours key EMAIL           a key for this user
 python -m benchmarks.ours regenerate EMAIL    seconds of one Regenerate
+python -m benchmarks.ours owners N            so many users with the demo password; their addresses
 """
 
 from __future__ import annotations
@@ -103,6 +104,17 @@ def regenerate(email: str) -> list[float]:
     return [_seconds(partial(lifecycle.regenerate, owner=owner, origin=_origin()))]
 
 
+def owners(number: str) -> list[str]:
+    from profiles.models import User
+
+    like = User.objects.get(email="user@demo.example")
+    of_it = {"name": "Owner", "company": like.company, "access_profile": like.access_profile}
+    emails = [f"owner{index}@failover.example" for index in range(int(number))]
+    for email in emails:
+        User.objects.create_user(email, os.environ["DEMO_PASSWORD"], **of_it)
+    return emails
+
+
 def _origin() -> Any:
     from profiles.models import KeyEvent
     from profiles.origin import Origin
@@ -126,6 +138,7 @@ def main() -> None:
         "changes": changes,
         "key": key,
         "regenerate": regenerate,
+        "owners": owners,
     }
     with redirect_stdout(sys.stderr):
         answer = commands[name](*arguments)
