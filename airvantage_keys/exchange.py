@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
 from io import BytesIO
@@ -47,11 +48,13 @@ _COMMON = {
 
 
 class Application(Protocol):
-    """A WSGI application that says how many bytes of a body it takes at an address."""
+    """A WSGI application that says how many bytes of a body it takes at an address, and what asks only how it is."""
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]: ...
 
     def body_at_most(self, path: str) -> int: ...
+
+    def is_probe(self, path: str) -> bool: ...
 
 
 class Channel(Protocol):
@@ -68,6 +71,34 @@ class Wait(Protocol):
     def __call__(self, future: Any, then: Callable[[Any], None], deadline: float | None = None) -> None: ...
 
 
+class Turns:
+    """How many requests are in the application at once. One that has to wait for its turn waits without a thread.
+
+    The server has one thread more than there are turns, and a probe needs none: so it is answered even while all that
+    the others are waiting for, such as a database, hangs.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._free = number
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._lock = threading.Lock()
+
+    def take(self, step: Callable[[], None]) -> None:
+        """Run this step when it is its turn, and then, in the same thread, what came meanwhile."""
+        with self._lock:
+            if not self._free:
+                self._waiting.append(step)
+                return
+            self._free -= 1
+        while True:
+            step()
+            with self._lock:
+                if not self._waiting:
+                    self._free += 1
+                    return
+                step = self._waiting.popleft()
+
+
 class Exchange:
     """A request in progress. Each step runs until it has to wait for a future, whose callback runs the next step.
 
@@ -81,6 +112,7 @@ class Exchange:
         scope: dict[str, Any],
         channel: Channel,
         wait: Wait,
+        take_turn: Callable[[Callable[[], None]], None],
         *,
         done: Callable[[int], None] | None,
         failed: Callable[[BaseException], None],
@@ -89,6 +121,7 @@ class Exchange:
         self._scope = scope
         self._channel = channel
         self._wait = wait
+        self._take_turn = take_turn
         self._done = done
         self._failed = failed
         self._body: Any = None
@@ -112,7 +145,7 @@ class Exchange:
         self._environ = environ_of(self._scope)
         # Only the body of a POST is read: nothing here uses the body of another method.
         if self._environ["REQUEST_METHOD"] != "POST":
-            self._answer()
+            self._answer_in_turn()
             return
         self._length = _announced(self._scope["headers"])
         if self._length == 0:
@@ -176,9 +209,15 @@ class Exchange:
     def _complete(self, length: int) -> None:
         self._environ.pop("HTTP_TRANSFER_ENCODING", None)
         self._environ["CONTENT_LENGTH"] = str(length)
-        self._answer()
+        self._answer_in_turn()
 
     # --- The answer ---------------------------------------------------------------------------------------
+
+    def _answer_in_turn(self) -> None:
+        if self._application.is_probe(self._environ["PATH_INFO"]):
+            self._answer()
+        else:
+            self._take_turn(partial(self._go, self._answer))
 
     def _answer(self) -> None:
         started: list[tuple[str, list[tuple[str, str]]]] = []
@@ -207,17 +246,20 @@ class Exchange:
         self._news = self._channel.receive()
         self._stream()
 
-    def _stream(self, _sent: Any = None) -> None:
+    def _stream(self) -> None:
         """Send the parts as the reader takes them. No thread waits meanwhile: the next one free makes the next part."""
         for part in self._rest:
             sending = self._channel.send({"type": "http.response.body", "body": part, "more_body": True})
             if self._reader_has_gone():
                 break
             if hasattr(sending, "add_done_callback"):  # a future: the buffer is full; else it was accepted at once
-                self._go_on(sending, self._stream)
+                self._go_on(sending, self._stream_in_turn)
                 return
         self._channel.send({"type": "http.response.body", "body": b""})
         self._end()
+
+    def _stream_in_turn(self, _sent: Any) -> None:
+        self._take_turn(partial(self._go, self._stream))
 
     def _reader_has_gone(self) -> bool:
         if hasattr(self._news, "done"):

@@ -38,7 +38,7 @@ from granian.server.common import WORKERS_METHODS
 from granian.server.mp import MPServer, WorkerProcess
 
 from . import exchange
-from .exchange import Application, Exchange
+from .exchange import Application, Exchange, Turns
 
 # What the workers below are written for. In HTTP/2 one connection carries hundreds of requests and has no time-outs;
 # proxies do not use it towards us.
@@ -119,15 +119,24 @@ class _Loop:
 class Runner:
     """Begins each request in the thread that received it; it continues in the thread that completes what it awaits."""
 
-    def __init__(self, application: Application, access_log_format: str | None) -> None:
+    def __init__(self, application: Application, turns: Turns, access_log_format: str | None) -> None:
         self._application = application
+        self._turns = turns
         self._log: Any = _build_access_logger(access_log_format) if access_log_format else None
         self.deadlines = Deadlines()
 
     def begin(self, watcher: Any) -> None:
         scope = watcher.scope
         done = partial(self._answered, scope, time.time(), time.perf_counter()) if self._log else None
-        Exchange(self._application, scope, watcher.proto, self.deadlines.wait, done=done, failed=watcher.err).begin()
+        Exchange(
+            self._application,
+            scope,
+            watcher.proto,
+            self.deadlines.wait,
+            self._turns.take,
+            done=done,
+            failed=watcher.err,
+        ).begin()
 
     def _answered(self, scope: dict[str, Any], begun: float, clock: float, status: int) -> None:
         # The path as it was sent, in which a line break is still encoded.
@@ -169,7 +178,8 @@ def work(  # noqa: PLR0917 - granian's own order, all of it
     metrics: Any,
 ) -> None:
     """A worker process, from its loaded application to its end."""
-    runner, shutdown, ended = Runner(application, access_log_format), WorkerSignal(), threading.Event()
+    runner = Runner(application, Turns(blocking_threads), access_log_format)
+    shutdown, ended = WorkerSignal(), threading.Event()
     shutdown.add_cb(ended.set)
 
     told: list[int] = []
@@ -182,7 +192,7 @@ def work(  # noqa: PLR0917 - granian's own order, all of it
         ipc,
         runtime_threads,
         runtime_blocking_threads,
-        blocking_threads,
+        blocking_threads + 1,  # for probes
         blocking_threads_idle_timeout,
         backpressure,
         http_mode,

@@ -34,6 +34,9 @@ class Application(WSGIHandler):
             return parameters.BODY_AT_MOST
         return self._body_at_most.get(path, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 
+    def is_probe(self, path: str) -> bool:
+        return path in api_way.PROBES
+
     def __call__(  # type: ignore[override]  # a list of bytes is what WSGI asks for, too
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -60,7 +61,8 @@ class Cluster:
         server = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
         children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
         for process in (server, *map(int, children)):
-            os.kill(process, sent)
+            with suppress(ProcessLookupError):  # one that ends at this moment
+                os.kill(process, sent)
 
     def _run(self, program: str, *arguments: str) -> None:
         self._run_as(str(self.programs / program), "--pgdata", str(self.folder / "data"), *arguments)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airvantage_keys import exchange
-from airvantage_keys.exchange import REFUSED, Exchange
+from airvantage_keys.exchange import REFUSED, Exchange, Turns
 
 
 class Future:
@@ -37,7 +37,14 @@ class Future:
 class Server:
     """The server's side of one exchange: what it gives when it likes, and what it got."""
 
-    def __init__(self, application: Any, *headers: tuple[bytes, bytes], method: str = "POST", **scope: Any) -> None:
+    def __init__(
+        self,
+        application: Any,
+        *headers: tuple[bytes, bytes],
+        method: str = "POST",
+        turns: Turns | None = None,
+        **scope: Any,
+    ) -> None:
         self.sent: list[dict[str, Any]] = []
         self.asked: list[Future] = []
         self.deadlines: list[float | None] = []
@@ -56,7 +63,9 @@ class Server:
             "headers": list(headers),
             **scope,
         }
-        Exchange(application, self.scope, self, self.wait, done=self.done.append, failed=self.failed.append).begin()
+        take = (turns or Turns(1)).take
+        done, failed = self.done.append, self.failed.append
+        Exchange(application, self.scope, self, self.wait, take, done=done, failed=failed).begin()
 
     def receive(self) -> Future:
         self.asked.append(Future())
@@ -95,6 +104,9 @@ class Echo:
 
     def body_at_most(self, path: str) -> int:
         return self.most
+
+    def is_probe(self, path: str) -> bool:
+        return path == "/livez"
 
 
 CHUNKS = (b"transfer-encoding", b"chunked")
@@ -267,6 +279,9 @@ class Long:
     def body_at_most(self, path: str) -> int:
         return 0
 
+    def is_probe(self, path: str) -> bool:
+        return False
+
 
 def test_a_short_answer_is_one_piece():
     class Short(Echo):
@@ -325,3 +340,38 @@ def test_what_goes_wrong_is_told_and_everything_is_let_go():
 
     server = Server(broken := Broken(2), method="GET")
     assert ([type(error) for error in server.failed], broken.closed, server.done) == ([ValueError], 1, [])
+
+
+class Meanwhile(Echo):
+    """While it answers the first request, others come."""
+
+    def __init__(self, *paths: bytes) -> None:
+        self.paths = paths
+        self.turns = Turns(1)
+        self.others: list[Server] = []
+        self.answered_at_once: list[bool] = []
+
+    def __call__(self, environ, start_response):
+        coming, self.paths = self.paths, ()
+        for path in coming:
+            self.others.append(Server(self, method="GET", raw_path=path, turns=self.turns))
+            self.answered_at_once.append(bool(self.others[-1].sent))
+        if environ["PATH_INFO"] == "/fails":
+            raise ZeroDivisionError
+        return super().__call__(environ, start_response)
+
+
+def test_a_request_without_a_turn_waits_without_a_thread():
+    application = Meanwhile(b"/", b"/fails", b"/")
+    assert Server(application, method="GET", turns=application.turns).done == [200]
+    assert not any(application.answered_at_once)
+    first, failing, last = application.others
+    assert (first.done, last.done) == ([200], [200])
+    assert isinstance(failing.failed[0], ZeroDivisionError)
+    assert Server(application, method="GET", turns=application.turns).done == [200]  # each turn was given back
+
+
+def test_a_probe_needs_no_turn():  # security 89
+    application = Meanwhile(b"/livez", b"/")
+    Server(application, method="GET", turns=application.turns)
+    assert application.answered_at_once == [True, False]

@@ -160,11 +160,29 @@ def test_postgres_that_hangs_is_told_in_time_and_by_one_thread(cluster, on_postg
         with ThreadPoolExecutor(8) as pool:
             took = list(pool.map(probe, range(64)))
         assert max(took) < 4  # two are promised, on a machine that does nothing else
-        # The server starts its own threads as they are needed, four in each process; more probes do not add to them.
+        # The server starts its own threads as they are needed, five in each process; more probes do not add to them.
         assert threads_of(on_postgres.server) < 40
         assert on_postgres.get("/livez").ok
     finally:
         cluster.thaw()
+    until(lambda: on_postgres.get("/readyz").ok)
+    on_postgres.assert_well()
+
+
+def test_probes_are_answered_while_requests_hang_in_postgres(cluster, on_postgres):  # security 89
+    """More of them than the processes have threads."""
+    until(lambda: on_postgres.get("/readyz").ok)
+    with ThreadPoolExecutor(32) as pool:
+        cluster.freeze()
+        try:
+            calls = [pool.submit(on_postgres.call) for _ in range(32)]
+            until(lambda: all(call.running() for call in calls))
+            for _ in range(10):
+                assert on_postgres.get("/livez").ok
+                assert_503_json(on_postgres.get("/readyz"))
+            assert not any(call.done() for call in calls)
+        finally:
+            cluster.thaw()
     until(lambda: on_postgres.get("/readyz").ok)
     on_postgres.assert_well()
 

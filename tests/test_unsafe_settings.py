@@ -98,7 +98,7 @@ def test_a_command_says_the_sentence_and_nothing_else(command):
     assert re.fullmatch(r"manage\.py: SECRET_KEY must be [^\n]*\.\n", done.stderr)
 
 
-@pytest.mark.parametrize("former", ["short", f"{uuid4().hex * 2},short", "a" * 80])
+@pytest.mark.parametrize("former", ["short", "2cb8e0f4d7a14c6f9b3e5d80a7c1f6e2" * 2 + ",short", "a" * 80])
 def test_a_former_key_that_can_be_guessed(former):
     """What it has signed holds as if SECRET_KEY had."""
     assert sentence(start(**PRODUCTION, SECRET_KEY_FALLBACKS=former)).startswith("SECRET_KEY_FALLBACKS must be keys")
