@@ -128,6 +128,16 @@ DATABASE_URL, SECRET_KEY and BASE_URL must be set, in the file or, as in a conta
 USAGE
 }
 
+# take_environment ARGUMENT...: sets `file` to what --environment says, if it comes first, and `arguments` to the rest.
+take_environment() {
+  file='' arguments=("$@")
+  if [[ ${1-} == --environment ]]; then
+    if [[ -z ${2-} ]]; then usage >&2 && exit 2; fi
+    # shellcheck disable=SC2034 # the scripts use them
+    file=$2 arguments=("${@:3}")
+  fi
+}
+
 # load_environment FILE: exports what the file sets; FILE is empty where the caller names none. Nothing is evaluated.
 # What systemd (EnvironmentFile=) would read otherwise is refused, by its number: the line may hold a secret.
 load_environment() {

@@ -148,8 +148,8 @@ def test_a_restore_that_fails_half_way_leaves_all_as_it_was(address, tmp_path):
 def test_wrong_arguments_are_told_how_it_is_used(name, tmp_path):
     server = Server(tmp_path, f"sqlite:///{tmp_path}/none.sqlite3")
     for arguments in ([], [""], ["a", "b"]):
-        assert f"Usage: script/{name} FILE" in script(server, name, *arguments, good=False)
-    assert f"Usage: script/{name} FILE" in script(server, name, "--help")
+        assert f"Usage: script/{name} [--environment FILE] FILE" in script(server, name, *arguments, good=False)
+    assert f"Usage: script/{name} [--environment FILE] FILE" in script(server, name, "--help")
     assert list(tmp_path.iterdir()) == []
 
 
