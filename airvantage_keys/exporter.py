@@ -18,13 +18,12 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import django
-from django.apps import apps
 from django.conf import settings
 from django.db import Error, connection, transaction
 from django.utils import timezone
@@ -110,7 +109,7 @@ def read() -> list[GaugeMetricFamily]:
         for is_companys, kind in ((False, "key"), (True, "client")):
             for state in ("live", "disabled", "no_live_secret"):
                 clients.add_metric([kind, state], numbers.get((is_companys, state), 0))
-    return [tokens, clients, *_upkeep()]
+    return [tokens, clients, _upkeep()]
 
 
 def _limit() -> None:
@@ -123,19 +122,18 @@ def _limit() -> None:
         connection.connection.set_progress_handler(lambda: time.monotonic() > until, 100_000)
 
 
-def _upkeep() -> Iterable[GaugeMetricFamily]:
+def _upkeep() -> GaugeMetricFamily:
     """When each task of `manage maintain` last succeeded; 0 for one that never did."""
-    upkeep: Any = apps.all_models["profiles"].get("upkeep")
-    if upkeep is None:
-        return
+    from profiles.models import Upkeep  # not at the top: models need the settings
+
     found = GaugeMetricFamily(
         "airvantage_keys_upkeep_last_success_timestamp_seconds",
         "When a task of `manage maintain` last succeeded.",
         labels=["task"],  # Prometheus has a label `job` of its own
     )
-    for name, succeeded in upkeep.objects.values_list("name", "succeeded"):
+    for name, succeeded in Upkeep.objects.values_list("name", "succeeded"):
         found.add_metric([name], succeeded.timestamp() if succeeded else 0)
-    yield found
+    return found
 
 
 class Handler(BaseHTTPRequestHandler):
