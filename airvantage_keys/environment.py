@@ -278,7 +278,7 @@ def email(name: str) -> Settings:
             if bool(written) == bool(rest):
                 return {"EMAIL_BACKEND": backend, **written}
         if defaults := MAIL_SERVERS.get(scheme):
-            return {"EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend", **defaults, **_mail_server(value)}
+            return {"EMAIL_BACKEND": "profiles.mail.smtp.EmailBackend", **defaults, **_mail_server(value)}
     except ValueError:
         pass
     raise ImproperlyConfigured(f"{name} must be {MAIL}{ENCODED}.")

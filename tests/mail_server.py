@@ -25,6 +25,9 @@ class MailServer(socketserver.ThreadingTCPServer):
         """Whether a mail was offered."""
         self.may_answer = threading.Event()
         self.may_answer.set()
+        self.may_say_so = threading.Event()
+        """Whether it says at once that it has taken a mail."""
+        self.may_say_so.set()
 
     @property
     def url(self) -> str:
@@ -47,6 +50,7 @@ class _Session(socketserver.StreamRequestHandler):
             if word == b"DATA":
                 self.wfile.write(b"354 go on\r\n")
                 self.server.taken.append(b"".join(iter(self.rfile.readline, b".\r\n")))
+                self.server.may_say_so.wait(60)
             if word == b"RCPT" and self.server.refused and self.server.refused.encode() in line:
                 self.wfile.write(b"550 nobody here\r\n")
             else:
@@ -61,6 +65,7 @@ def mail_server(port: int = 0) -> Iterator[MailServer]:
             yield server
         finally:
             server.may_answer.set()
+            server.may_say_so.set()
             server.shutdown()
 
 

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
+from threading import Timer
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -18,7 +19,7 @@ from django.utils import timezone
 
 from profiles.account import changes as account_changes
 from profiles.clients import company, lifecycle
-from profiles.mail import notices
+from profiles.mail import notices, smtp
 from profiles.models import KeyEvent, UnsentNotice, User
 from profiles.origin import Origin
 
@@ -47,7 +48,7 @@ def committed(django_capture_on_commit_callbacks):
 @pytest.fixture
 def away(settings) -> int:
     """Mails go to a mail server that is not there: its port."""
-    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_BACKEND = "profiles.mail.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", nowhere()
     port: int = settings.EMAIL_PORT
     return port
@@ -188,6 +189,29 @@ def test_it_is_tried_for_seven_days_with_growing_pauses(user, committed, away, m
     assert timedelta(days=7) <= timezone.now() - begun < timedelta(days=7, hours=7)
     assert [record.levelname for record in caplog.records].count("ERROR") == 1
     assert "given up after 7 days: ConnectionRefusedError" in caplog.text
+
+
+def test_a_mail_server_that_takes_its_time_gets_each_notice_once(user, committed, away, settings):  # security 87
+    settings.EMAIL_TIMEOUT = 1
+    with mail_server(away) as server, committed():
+        server.may_say_so.clear()
+        Timer(3, server.may_say_so.set).start()
+        make_key(user)
+    assert len(server.mails) == 1
+    assert not UnsentNotice.objects.exists()
+
+
+def test_where_it_is_not_known_whether_it_was_taken_it_is_the_same_mail_again(user, committed, away, monkeypatch):
+    monkeypatch.setattr(smtp, "TAKEN_WITHIN", 0.5)
+    with mail_server(away) as server:
+        server.may_say_so.clear()
+        with committed():
+            make_key(user)
+        server.may_say_so.set()
+        let_it_lapse()
+        assert sent() == 1
+    first, second = server.mails
+    assert first["Message-ID"] == second["Message-ID"]
 
 
 def test_one_whose_event_was_erased_goes(user, committed, away):

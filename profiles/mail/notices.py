@@ -9,8 +9,8 @@ when the process ends, so that a command, or a server that is stopped, still sen
 No notice is lost. With the event, in its transaction, a row says who is to be told (`UnsentNotice`), and goes when the
 mail has left. What stays, because the mail server was away or the process was killed, `manage maintain` sends later
 (`send_unsent`). Whoever sends a notice first takes its row for a time, by an update that only one can make, so no two
-send it at once. A process that is killed after the mail server took the mail, and before the row went, is the one case
-in which it is sent once too often.
+send it at once. It is sent once too often only where the mail server has taken the mail and we do not know: the process
+is killed before the row goes, or no answer comes in `smtp.TAKEN_WITHIN`. Both mails then have the same Message-ID.
 
 django-allauth's mails go the same way (`post`), but not later: an answer must not reveal whether there is an account to
 mail, or a mail server; and the link in them is a credential, which is kept nowhere.
@@ -28,13 +28,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
-from email.utils import make_msgid
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.mail import EmailMessage, EmailMultiAlternatives
+from django.core.mail import EmailMessage, EmailMultiAlternatives, get_connection
 from django.db import connection, transaction
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -43,6 +42,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .. import reach, rights
 from ..models import AccountEvent, Company, Event, KeyEvent, OldSecret, UnsentNotice, User
+from . import smtp
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -480,7 +480,7 @@ def _put_off(notice: UnsentNotice, pause: timedelta) -> bool:
 
 def _time_to_send() -> timedelta:
     """How long a notice is with the one who sends it: longer than the mail server's answers to one mail can take."""
-    return timedelta(minutes=5, seconds=20 * settings.EMAIL_TIMEOUT)
+    return timedelta(minutes=5, seconds=20 * settings.EMAIL_TIMEOUT + smtp.TAKEN_WITHIN)
 
 
 def _is_the_servers(error: Exception) -> bool:
@@ -498,13 +498,19 @@ def _written(notice: UnsentNotice, event: KeyEvent | AccountEvent) -> EmailMessa
             str(words_of(event).subject),
             render_to_string("mail/notice.txt", context),
             to=[notice.email],
+            connection=get_connection(patient=True),
             alternatives=[(render_to_string("mail/notice.html", context), "text/html")],
             headers={
-                # No automatic reply is sent to this (RFC 3834); and a mail can be traced to its event.
-                "Auto-Submitted": "auto-generated",
-                "Message-ID": make_msgid(f"{event.kind}-event-{event.pk}", domain=urlsplit(settings.BASE_URL).hostname),
+                "Auto-Submitted": "auto-generated",  # no automatic reply is sent to this (RFC 3834)
+                "Message-ID": _message_id(notice, event),
             },
         )
+
+
+def _message_id(notice: UnsentNotice, event: KeyEvent | AccountEvent) -> str:
+    """By it a mail can be traced to its event, and two of one notice are known to be the same."""
+    host = urlsplit(settings.BASE_URL).hostname
+    return f"<{notice.kind}-event-{notice.number}.{event.time.timestamp():.6f}.{notice.pk}@{host}>"
 
 
 def _is_of_client(event: KeyEvent | AccountEvent) -> TypeGuard[KeyEvent]:
