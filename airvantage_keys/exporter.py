@@ -34,11 +34,13 @@ from prometheus_client.multiprocess import MultiProcessCollector
 logger = logging.getLogger(__name__)
 
 # Seconds. The database is asked when Prometheus asks us, at most once in EVERY, and for at most 1 % of the time,
-# however long its tables are. A statement is given up after STATEMENT, and an answer waits WAIT for all of them; what
-# takes longer is in the next one.
+# however long its tables are, and also where that comes to nothing. A statement is given up after STATEMENT, and an
+# answer waits WAIT for all of them; what takes longer is in the next one.
 EVERY, SHARE, STATEMENT, WAIT = 60, 0.01, 10, 2
 # A reader of ours has this long for its request, and for taking the answer.
 READER = 10
+
+_CANCELED = "57014"  # PostgreSQL's query_canceled
 
 # Tokens that were ended before their time count until it has come: a look at the secret and owner of each takes longer.
 TOKENS = "SELECT count(*) FROM profiles_accesstoken WHERE expires > %s"
@@ -55,10 +57,11 @@ SELECT user_id IS NULL, CASE WHEN disabled THEN 'disabled' WHEN live.application
 class Readings:
     """What the database says, read in a thread of its own: an answer never waits longer than WAIT for it."""
 
-    def __init__(self, read: Callable[[], list[GaugeMetricFamily]]) -> None:
+    def __init__(self, read: Callable[[], Iterator[GaugeMetricFamily]]) -> None:
         self._read = read
         self._lock = threading.Lock()
-        self._found: list[GaugeMetricFamily] | None = None
+        self._found: list[GaugeMetricFamily] = []
+        self._is_up = False
         self._due = 0.0
         self._read_once = threading.Event()
         self._read_once.set()
@@ -69,38 +72,40 @@ class Readings:
             if self._read_once.is_set() and time.monotonic() >= self._due:
                 self._read_once.clear()
                 threading.Thread(target=self._read_now, name="readings", daemon=True).start()
-        found = self._found if self._read_once.wait(WAIT) else None
+        is_there = self._read_once.wait(WAIT)
         yield GaugeMetricFamily(
-            "airvantage_keys_database_up",
-            "Whether the database can be read.",
-            found is not None,
+            "airvantage_keys_database_up", "Whether the database can be read.", is_there and self._is_up
         )
-        yield from found or ()
+        yield from self._found if is_there else ()
 
     def _read_now(self) -> None:
-        begun = time.monotonic()
+        begun, found, least = time.monotonic(), [], 0
         try:
-            self._found = self._read()
+            for family in self._read():
+                found.append(family)  # noqa: PERF402 - what came before a failure is kept
+            self._is_up, least = True, EVERY
         except Error as error:
-            self._found = None  # and it is asked again at the next request
+            # What took too long is left out; the database is up. After another failure it is asked again soon.
+            self._is_up = _took_too_long(error)
             logger.warning("metrics of the database not read: %r", error)
-        else:
-            took = time.monotonic() - begun
-            self._due = begun + max(EVERY, took / SHARE)
         finally:
+            self._found = found
+            self._due = begun + max(least, (time.monotonic() - begun) / SHARE)
             connection.close()
             self._read_once.set()
 
 
-def read() -> list[GaugeMetricFamily]:
-    """Ask the database. Raises django.db.Error, also when it takes too long."""
+def _took_too_long(error: Error) -> bool:
+    """Whether it is by us that the statement was given up (`_limit`)."""
+    return getattr(error.__cause__, "sqlstate", "") == _CANCELED or str(error) == "interrupted"
+
+
+def read() -> Iterator[GaugeMetricFamily]:
+    """Ask the database, the quickest first. Raises django.db.Error, also when something takes too long."""
     now = timezone.now()
     with transaction.atomic(), connection.cursor() as cursor:
         _limit()
-        cursor.execute(TOKENS, [now])
-        tokens = GaugeMetricFamily(
-            "airvantage_keys_tokens_unexpired", "Access tokens whose time has not come.", cursor.fetchone()[0]
-        )
+        yield _upkeep()
         cursor.execute(CLIENTS, [now])
         clients = GaugeMetricFamily(
             "airvantage_keys_clients", "Personal keys and API Clients, by state.", labels=["kind", "state"]
@@ -109,7 +114,11 @@ def read() -> list[GaugeMetricFamily]:
         for is_companys, kind in ((False, "key"), (True, "client")):
             for state in ("live", "disabled", "no_live_secret"):
                 clients.add_metric([kind, state], numbers.get((is_companys, state), 0))
-    return [tokens, clients, _upkeep()]
+        yield clients
+        cursor.execute(TOKENS, [now])
+        yield GaugeMetricFamily(
+            "airvantage_keys_tokens_unexpired", "Access tokens whose time has not come.", cursor.fetchone()[0]
+        )
 
 
 def _limit() -> None:

@@ -62,6 +62,8 @@ READ_WITHIN = 60
 STOP_WITHIN = 5
 # The first descriptor that systemd passes: SD_LISTEN_FDS_START.
 FIRST_PASSED = 3
+# Names the folder where the workers count, for prometheus-client.
+COUNTED_IN = "PROMETHEUS_MULTIPROC_DIR"
 # Seconds in which every answer says that its connection ends, before a server with a passed socket stops. More than
 # a proxy keeps an idle connection to it (`keepalive_timeout` in deploy/nginx): then no request can meet a closed one.
 FAREWELL = 9
@@ -242,6 +244,7 @@ class Server(MPServer):
     """Granian's server, which starts, watches and stops the workers; and, where METRICS_PORT is set, the exporter."""
 
     _spawn_wsgi_worker = staticmethod(start)
+    _exporter: Exporter | None = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         if _said("LOG_FORMAT").upper() == "JSON" and not options.get("log_dictconfig"):
@@ -265,6 +268,9 @@ class Server(MPServer):
 
     def _start_metrics(self) -> None:
         """Granian's own metrics go to a free port of this machine, from which the exporter fetches them."""
+        if COUNTED_IN not in os.environ:  # somebody wants granian's alone
+            super()._start_metrics()
+            return
         listening = ListenerSpec("127.0.0.1", 0, 128).build()
         self._metrics_sig = WorkerSignal()
         self._metrics_exporter.run(listening, self._metrics_sig)
@@ -273,7 +279,8 @@ class Server(MPServer):
             self._exporter = Exporter(found.getsockname()[1])
 
     def _stop_metrics(self) -> None:
-        self._exporter.stop()
+        if self._exporter:
+            self._exporter.stop()
         super()._stop_metrics()
 
 
@@ -339,7 +346,7 @@ def main() -> None:
         return
     os.environ["GRANIAN_METRICS_ENABLED"] = "true"
     with tempfile.TemporaryDirectory(prefix="airvantage-keys-metrics-") as folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # where the workers count
+        os.environ[COUNTED_IN] = folder
         cli.entrypoint()
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import requests
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -154,25 +154,50 @@ def up(readings: exporter.Readings) -> list[float]:
     return [family.samples[0].value for family in readings.collect()]
 
 
-def test_the_database_is_read_once_a_minute_and_again_at_once_after_a_failure(monkeypatch):
+def test_the_database_is_read_once_a_minute_and_again_soon_after_a_failure():
     answers: list[Any] = [OperationalError("away"), 5, 6]
 
-    def read() -> list[GaugeMetricFamily]:
+    def read() -> Iterator[GaugeMetricFamily]:
         if isinstance(answer := answers.pop(0), Exception):
             raise answer
-        return [GaugeMetricFamily("x", "x", answer)]
+        yield GaugeMetricFamily("x", "x", answer)
 
     readings = exporter.Readings(read)
-    assert [up(readings) for _ in range(3)] == [[0], [1, 5], [1, 5]]
+    assert up(readings) == [0]
+    assert readings._due < time.monotonic() + 30  # soon: it failed at once
+    readings._due = 0
+    assert [up(readings) for _ in range(2)] == [[1, 5], [1, 5]]
     readings._due = time.monotonic()
     assert up(readings) == [1, 6]
     assert time.monotonic() + exporter.EVERY - 30 < readings._due < time.monotonic() + exporter.EVERY
 
 
+@pytest.mark.django_db
+def test_what_takes_too_long_is_left_out_and_not_asked_again_at_once(monkeypatch):
+    """The rest is there, and the database is up: of that another alert tells."""
+    slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000000) SELECT count(*) FROM n"
+    monkeypatch.setattr(exporter, "TOKENS", f"{slow} WHERE %s IS NOT NULL")
+    monkeypatch.setattr(exporter, "STATEMENT", 1)
+    monkeypatch.setattr(exporter, "WAIT", WITHIN)
+    monkeypatch.setattr(connection, "close", lambda: None)  # in this test it is that of a transaction
+    monkeypatch.setattr(threading.Thread, "start", threading.Thread.run)
+    readings = exporter.Readings(exporter.read)
+    begun = time.monotonic()
+    (is_up, *found) = readings.collect()
+    if connection.vendor == "sqlite":
+        connection.connection.set_progress_handler(None, 0)
+    assert is_up.samples[0].value == 1
+    assert {family.name for family in found} == {
+        "airvantage_keys_upkeep_last_success_timestamp_seconds",
+        "airvantage_keys_clients",
+    }
+    assert readings._due > begun + 1 / exporter.SHARE
+
+
 def test_an_answer_does_not_wait_for_a_database_that_hangs(monkeypatch):
     monkeypatch.setattr(exporter, "WAIT", 0.01)
     goes_on = threading.Event()
-    readings = exporter.Readings(lambda: [GaugeMetricFamily("x", "x", goes_on.wait(WITHIN))])
+    readings = exporter.Readings(lambda: iter([GaugeMetricFamily("x", "x", goes_on.wait(WITHIN))]))
     assert [up(readings) for _ in range(3)] == [[0]] * 3
     goes_on.set()
     readings._read_once.wait(WITHIN)
