@@ -7,7 +7,7 @@ from django.contrib.sessions.models import Session
 from django.core.management import call_command
 
 from profiles.clients import lifecycle, tokens
-from profiles.models import KeyEvent
+from profiles.models import KeyEvent, UnsentNotice
 from profiles.origin import Origin
 
 from .conftest import make_token
@@ -53,6 +53,12 @@ def test_no_form_of_before_fits_again(user, key):
     run()
     lifecycle.delete(owner=user, origin=Origin(user, KeyEvent.Via.PAGE))
     assert lifecycle.version(user) > before + 100_000
+
+
+def test_mails_of_that_time_are_not_sent_again(user, key):
+    assert UnsentNotice.objects.exists()
+    run()
+    assert not UnsentNotice.objects.exists()
 
 
 def test_a_dry_run_changes_nothing(user, key, token, signed_in):

@@ -28,12 +28,15 @@ SPECIAL = "p@s/s%w o#r?d:$'\"&=+"
 
 @contextmanager
 def role_of_its_own(address: str) -> Iterator[str]:
-    """A database with a blank in its name, of a role with a password that has to be encoded in its address."""
+    """A database with a blank in its name and an order of its own, of a role with a password that has to be encoded in
+    its address.
+    """
     name = f"keys {uuid.uuid4().hex}"
     role = sql.Identifier(name)
     with psycopg.connect(address, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEDB PASSWORD {}").format(role, SPECIAL))
-        connection.execute(sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING 'UTF8'").format(role, role))
+        made = "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'fr-FR'"
+        connection.execute(sql.SQL(made).format(role, role))
         parts = urlsplit(address)
         place = f"{quote(name)}:{quote(SPECIAL, safe='')}@{parts.hostname}:{parts.port}"
         try:
@@ -93,6 +96,16 @@ def databases(server: Server) -> list[str]:
     return sorted({name for (name,) in mine} - {name for (name,) in server.sql("SELECT current_database()")})
 
 
+def kind_of_database(server: Server) -> list[tuple[str, ...]]:
+    """Encoding, collation and owner of one of PostgreSQL."""
+    if server.environment["DATABASE_URL"].startswith("sqlite"):
+        return []
+    return server.sql(
+        "SELECT to_jsonb(d) - 'oid' - 'datfrozenxid' - 'datminmxid' FROM pg_database d"
+        " WHERE datname = current_database()"
+    )
+
+
 def test_a_backup_is_restored_and_what_had_ended_since_stays_dead(address, tmp_path):
     with running(tmp_path, address) as server:
         people = {name: Visitor(server.url).sign_in(f"{name}@demo.example") for name in ("user", "other", "admin")}
@@ -100,7 +113,7 @@ def test_a_backup_is_restored_and_what_had_ended_since_stays_dead(address, tmp_p
         people["user"].regenerate()  # so that the backup has a secret that ended
         before["user"] = people["user"].regenerate()
         tokens = {name: token(server, pair) for name, pair in before.items()}
-        since = datetime.now(UTC).isoformat()
+        kind, since = kind_of_database(server), datetime.now(UTC).isoformat()
         backup = script(server, "backup", "a backup").strip()
         assert backup == f"{tmp_path}/a backup"
         assert Path(backup).stat().st_mode & 0o777 == 0o600
@@ -126,6 +139,7 @@ def test_a_backup_is_restored_and_what_had_ended_since_stays_dead(address, tmp_p
         assert people["admin"].get("/profile/").url.startswith(f"{server.url}/accounts/login/")
         assert Visitor(server.url).sign_in("admin@demo.example").has_key()
         assert len(databases(server)) == 1
+        assert kind_of_database(server) == kind
         assert server.manage("check", "--database", "default", "--fail-level", "WARNING")
 
 

@@ -8,7 +8,7 @@ from django.contrib.sessions.models import Session
 from django.core.management.base import CommandParser
 from django.db import connection, transaction
 
-from ...models import OAuthApplication
+from ...models import OAuthApplication, UnsentNotice
 from .. import base
 
 # More than the number of events since the backup: forms contain the number of an event (see `lifecycle`), and no form
@@ -39,6 +39,7 @@ class Command(base.Command):
             _end_tokens()
             _skip_numbers_of_events()
             Session.objects.all().delete()
+            UnsentNotice.objects.all().delete()  # they were sent, or given up, long ago
         self.stdout.write(f"The access tokens of {which}, and {sessions:,} sessions, were ended.")
         if clients:
             self.stdout.write(
