@@ -84,7 +84,7 @@ class Turns:
         self._lock = threading.Lock()
 
     def take(self, step: Callable[[], None]) -> None:
-        """Run this step when it is its turn, and then, in the same thread, what came meanwhile."""
+        """Run this step when it is its turn, and then, in the same thread, what came meanwhile. No step may raise."""
         with self._lock:
             if not self._free:
                 self._waiting.append(step)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import pytest
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from django.test import Client
 
 from profiles.clients import usage
+from profiles.http import impatient, outages
 
 from .conftest import sign_in
 from .oauth import ask
@@ -79,3 +81,12 @@ def test_a_full_database_is_a_503_and_changes_nothing(user, client, key):
         assert_503_oauth(response)
     assert ask(key).status_code == 200
     assert version(user) == before
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_whatever_the_driver_raises_the_end_of_an_outage_is_waited_for(error, monkeypatch):
+    def broken() -> NoReturn:
+        raise error("the connection is closed")
+
+    monkeypatch.setattr(impatient, "connection", broken)
+    assert outages._is_well() is False

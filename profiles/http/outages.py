@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 
-from django.db import DatabaseError
+from django.db import Error
 
 from . import errors, impatient
 
@@ -65,7 +65,7 @@ def _is_well() -> bool:
     try:
         with impatient.connection() as connection:
             return not impatient.is_read_only(connection)
-    except DatabaseError:
+    except Error:
         return False
 
 
