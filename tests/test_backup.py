@@ -75,7 +75,7 @@ def script(server: Server, name: str, *arguments: str, good: bool = True) -> str
 
 def clients_that_ended(server: Server, events: str) -> str:
     """The file that the document's command makes of the exported events."""
-    (command,) = re.findall(r"^ +(\.venv/bin/python -c .*) > client-ids\.txt$", RESTORE, re.MULTILINE)
+    (command,) = re.findall(r"^ +(python3 -c .*) > client-ids\.txt$", RESTORE, re.MULTILINE)
     found = subprocess.run(
         ["bash", "-c", command.replace("lost.csv", events)], cwd=ROOT, capture_output=True, text=True, check=True
     )

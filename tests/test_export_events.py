@@ -201,7 +201,7 @@ def test_a_wrong_option_is_exit_code_2_and_no_traceback():
 def test_the_commands_of_the_runbook_read_that_file(events, other_user, tmp_path):
     """From the export before a restore to the keys that are revoked after it, by the lines of docs/operations.md."""
     runbook = (ROOT / "docs/operations.md").read_text()
-    [list_them] = re.findall(r"^ +\.venv/bin/python (-c .*DictReader.*)$", runbook, re.MULTILINE)
+    [list_them] = re.findall(r"^ +python3 (-c .*DictReader.*)$", runbook, re.MULTILINE)
     [name] = re.findall(r"open\('(\S+\.csv)'", list_them)
     [revoke] = re.findall(r"manage (revokekeys --listed client-ids.txt.*)$", runbook, re.MULTILINE)[-1:]
     lifecycle.regenerate(

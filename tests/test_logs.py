@@ -406,7 +406,7 @@ def told(beginning: str) -> str:
 
 def listed(folder: Path, command: str) -> list[str]:
     """The Client IDs that the command finds, by what it is told to write into client-ids.txt."""
-    command = command.replace(".venv/bin/python", sys.executable)
+    command = command.replace("python3", sys.executable)
     subprocess.run(["bash", "-ec", command], cwd=folder, check=True)
     return (folder / "client-ids.txt").read_text().split()
 
@@ -522,5 +522,5 @@ def test_the_runbook_reads_exported_events_by_their_columns(tmp_path):  # securi
     lost += f'2,created,{"b" * 32},u,"x\n3,deleted,{VICTIM},u,"\r\n4,regenerated,{"c" * 32},u,x\r\n'
     lost += "5,password_refused,,u,\r\n"
     (tmp_path / "lost.csv").write_text("\ufeff" + lost, newline="")
-    command = told('.venv/bin/python -c "import csv;')
+    command = told('python3 -c "import csv;')
     assert listed(tmp_path, command) == ["a" * 32, "c" * 32]
