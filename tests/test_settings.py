@@ -38,7 +38,8 @@ def value(what: str, **environment: str) -> str:
     return done.stdout.strip()
 
 
-ELSEWHERE = {"DEMO_PASSWORD"}  # read by `manage.py demodata`: see test_demodata
+# Read by `manage.py demodata` (see test_demodata), and by the scripts (see test_deploy).
+ELSEWHERE = {"DEMO_PASSWORD", "AIRVANTAGE_KEYS_ENVIRONMENT"}
 SERVED = "airvantage_keys.wsgi:application"
 
 # Imports the settings again and again, each time with other variables; shortens what several settings say together.

@@ -15,6 +15,7 @@ from .server import ROOT
 # LGPL: used as they come, by import, and replaceable by pip; nothing of theirs is copied here.
 ALLOWED = {
     "Apache-2.0",
+    "Apache-2.0 AND BSD-2-Clause",
     "Apache-2.0 OR BSD-3-Clause",
     "BSD",
     "BSD License",
