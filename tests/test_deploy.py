@@ -347,7 +347,7 @@ def test_the_demo_is_not_for_others(where, clone):  # security 90
 SERVE = """
 exec 3<&"$1"
 export LISTEN_PID=$$ LISTEN_FDS=1
-exec "$0" -c "from airvantage_keys import server; server.FAREWELL = 2; server.main()"
+exec "$0" -c "from airvantage_keys import server; server.FAREWELL = 4; server.main()"
 """
 
 
