@@ -211,7 +211,7 @@ def test_a_mail_in_the_log_is_no_line_of_it(what, form, settings):  # security 7
 
 def test_mails_go_to_the_log_where_none_can_be_sent():
     assert value("s.EMAIL_BACKEND") == "airvantage_keys.logs.MailToLog"
-    assert value("s.EMAIL_BACKEND", EMAIL_URL="smtp://h:25") == "django.core.mail.backends.smtp.EmailBackend"
+    assert value("s.EMAIL_BACKEND", EMAIL_URL="smtp://h:25") == "profiles.mail.smtp.EmailBackend"
 
 
 # --- What else an object has, and the id of the request -----------------------------------------------------
