@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 # however long its tables are, and also where that comes to nothing. A statement is given up after STATEMENT, and an
 # answer waits WAIT for all of them; what takes longer is in the next one.
 EVERY, SHARE, STATEMENT, WAIT = 60, 0.01, 10, 2
+# How often it looks whether its port is free, and whether its parent is there, which costs next to nothing.
+RETRY, LOOK = 1, 0.5
 # A reader of ours has this long for its request, and for taking the answer.
 READER = 10
 
@@ -196,7 +198,7 @@ def listening() -> Listener:
             if not said:
                 logger.warning("waiting for %s:%s: %r", settings.METRICS_HOST, settings.METRICS_PORT, error)
             said = True
-            time.sleep(1)
+            time.sleep(RETRY)
 
 
 def _listener() -> Listener:
@@ -210,17 +212,13 @@ def _listener() -> Listener:
 def main(parent: int, granian: int) -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "airvantage_keys.settings")
     django.setup(set_prefix=False)
-    if connection.vendor == "postgresql":
-        # Whoever is gone without a word is noticed within half a minute.
-        alive = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
-        connection.settings_dict["OPTIONS"] = alive | connection.settings_dict["OPTIONS"]
     registry = CollectorRegistry()
     MultiProcessCollector(registry)
     registry.register(Readings(read))
     Handler.answer = staticmethod(lambda: generate_latest(registry) + of_granian(granian))
     threading.Thread(target=lambda: listening().serve_forever(), name="metrics", daemon=True).start()
     while os.getppid() == parent:
-        time.sleep(0.5)
+        time.sleep(LOOK)  # nothing tells a process that its parent has gone, whatever ended that
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from django.test import Client
 from profiles.account import activity
 from profiles.account.mfa import factors
 from profiles.admin.users import UserAdmin
-from profiles.mail import notices
+from profiles.mail import notice_texts
 from profiles.models import AccessProfile, AccountEvent, Company, KeyEvent, User
 from profiles.origin import Origin
 
@@ -171,7 +171,7 @@ def test_the_owner_is_mailed_about_what_others_changed(superuser, user, mailoutb
     superuser.post(page_of(user), form_of(user, **changes))
     (message,) = mailoutbox
     assert message.to == ["user@example.com"]
-    assert message.subject == str(notices.WORDS[action].subject)
+    assert message.subject == str(notice_texts.WORDS[action].subject)
     assert "By: an administrator" in message.body
     assert "API access key, if you have one, goes on" in message.body or "Client ID" not in message.body
 

@@ -14,7 +14,7 @@ from profiles import credentials, rights
 from profiles.account import activity
 from profiles.clients import company
 from profiles.clients.company import About
-from profiles.mail import notices
+from profiles.mail import notice_texts, notices
 from profiles.models import AccessProfile, Company, KeyEvent, OldSecret, User
 from profiles.origin import Origin
 
@@ -106,7 +106,7 @@ def done(api_client, manager, admin_user, stronger, committed, mailoutbox) -> Ca
 
 def test_each_action_that_gives_or_takes_access_is_mailed():
     unmailed = {KeyEvent.Action.PASSWORD_REFUSED}
-    assert set(notices.CLIENT_WORDS) == set(KeyEvent.Action) - unmailed == {*BY_PEOPLE, *BY_STAFF}
+    assert set(notice_texts.CLIENT_WORDS) == set(KeyEvent.Action) - unmailed == {*BY_PEOPLE, *BY_STAFF}
 
 
 @pytest.mark.parametrize("action", BY_PEOPLE)
@@ -115,14 +115,14 @@ def test_who_did_it_and_who_may_edit_are_mailed(action, done, manager, colleague
     assert sorted(mail.to for mail in mailoutbox) == [[colleague.email], [manager.email]]
     page = "" if action == "deleted" else f"{event.client_id}/"
     for mail in mailoutbox:
-        assert mail.subject == notices.words_of(event).subject
+        assert mail.subject == notice_texts.words_of(event).subject
         for text in words(mail):
             assert f"{event.time:%Y-%m-%d %H:%M:%S} UTC" in text
             assert event.client_name in text
             assert event.client_id in text
             assert ADDRESS in text
             assert AGENT in text
-            assert str(notices.words_of(event).effect) in text
+            assert str(notice_texts.words_of(event).effect) in text
             assert re.search(rf"http://127\.0\.0\.1:8000/develop/api/clients/{page}(?![0-9a-f])", text)
             assert "you look after API Clients of your company" in text
             assert "your key" not in text

@@ -39,7 +39,7 @@ def record(
     email: str = "",
     mailed: bool = True,
 ) -> None:
-    """Note what was done to the account of `owner`, and mail the owner if it is one of `notices.WORDS`.
+    """Note what was done to the account of `owner`, and mail the owner if it is one of `notice_texts.WORDS`.
 
     `email` is the address on file before the change, if the change is of that. `detail` says which method, which
     browser, which e-mail address: one line, not translated, and never a secret or a code.

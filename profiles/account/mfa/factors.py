@@ -16,7 +16,7 @@ from django.db import transaction
 from django.http import HttpRequest
 
 from ...http.requests import origin_of
-from ...mail import notices
+from ...mail import notice_texts
 from ...models import AccountEvent, User
 from ...origin import Origin
 from .. import activity, sessions
@@ -201,4 +201,4 @@ def _new_recovery_codes(user: User, origin: Origin) -> list[str]:
 
 def _passkey(name: str) -> str:
     # Somebody with a stolen session can choose the name, and it is in a mail to the owner.
-    return f"{PASSKEY} · {notices.without_links(name)}"
+    return f"{PASSKEY} · {notice_texts.without_links(name)}"
