@@ -77,6 +77,14 @@ def holds_credential(text: str) -> bool:
     return any(_crc_holds(found[1]) for found in _in_row.finditer(re.sub("[^0-9A-Za-z_]", "", text)))
 
 
+def found_in(text: str) -> list[str]:
+    """The secrets and tokens that stand in this text, each once: what is around them, an address say, does not matter.
+
+    Only what can be one at all: its CRC is right.
+    """
+    return list(dict.fromkeys(found[1] for found in _in_row.finditer(text) if _crc_holds(found[1])))
+
+
 def masked(text: str) -> str:
     """The text with nothing left of secrets and tokens in it but their prefix."""
     return _in_text.sub(lambda found: found[0][:4] + "***", text)

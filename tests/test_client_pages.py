@@ -834,7 +834,7 @@ def test_a_leaked_one_says_so_and_offers_regenerate_to_who_may(browser, let, api
     response = browser.get(page_of(api_client))
     assert "was reported as leaked" in words(response)
     assert "Regenerate it to use this API Client again." in words(response)
-    assert "No secret key that works" in words(response)
+    assert "Leaked: regenerate" in words(response)
     let(right("view"))
     assert "to use this API Client again" not in words(browser.get(page_of(api_client)))
 

@@ -55,6 +55,10 @@ def with_live_secret() -> Exists:
     return Exists(ClientSecret.objects.live().filter(application=OuterRef("pk")))
 
 
+def leaked() -> Exists:
+    return Exists(ClientSecret.objects.leaked().filter(application=OuterRef("pk")))
+
+
 def of_inactive_owner() -> Q:
     """The clients whose user, or whose company or user's company, is switched off."""
     off = pks(Company.objects.filter(is_active=False))
@@ -83,6 +87,7 @@ class StateFilter(ChoiceFilter):
         return [
             ("enabled", _("Enabled")),
             ("disabled", _("Disabled")),
+            ("leaked", _("Leaked, not regenerated")),
             ("no-secret", _("No live secret key")),
             ("off", _("Owner or company switched off")),
         ]
@@ -90,11 +95,13 @@ class StateFilter(ChoiceFilter):
     def chosen(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
         if value == "disabled":
             return queryset.filter(disabled=True)
+        if value == "leaked":
+            return queryset.filter(leaked())
         if value == "no-secret":
             return queryset.filter(~with_live_secret())
         if value == "off":
             return queryset.filter(of_inactive_owner())
-        return queryset.filter(with_live_secret(), disabled=False).exclude(of_inactive_owner())
+        return queryset.filter(with_live_secret(), ~leaked(), disabled=False).exclude(of_inactive_owner())
 
 
 class ShownFilter(ChoiceFilter):
@@ -182,6 +189,7 @@ class KeyAdmin(Deeds, ReadOnly, ListAdmin):
                 active_tokens=CappedCount(active.values("pk")[:ACTIVE_TOKENS_IN_LIST]),
                 secret_created=Subquery(newest.values("created")[:1]),
                 has_live_secret=with_live_secret(),
+                is_leaked=leaked(),
             )
         )
 
@@ -214,6 +222,7 @@ class KeyAdmin(Deeds, ReadOnly, ListAdmin):
     def state(self, obj: Any) -> str:
         wrong = (
             (obj.disabled, _("Disabled")),
+            (obj.is_leaked, _("Leaked, not regenerated")),
             (not obj.has_live_secret, _("No live secret key")),
             (not obj.is_owner_active, _("Owner or company switched off")),
         )

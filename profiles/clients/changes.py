@@ -45,6 +45,8 @@ CHANGES = (
     Action.ENABLED,
     Action.DELETED,
     Action.REVOKED,
+    Action.LEAKED,
+    Action.OLD_SECRET_LEAKED,
 )
 
 

@@ -50,6 +50,12 @@ class Words:
 _NOT_SIGNED_IN = {AccountEvent.Action.SIGN_IN_FAILED, AccountEvent.Action.MFA_STOPPED}
 
 
+# Their detail is what a stranger wrote.
+LEAKS = {KeyEvent.Action.LEAKED, KeyEvent.Action.OLD_SECRET_LEAKED, KeyEvent.Action.TOKEN_LEAKED}
+
+# Ways that no user goes: what came by them tells where from, and not who.
+_BY_NO_USER = {Event.Via.OAUTH, Event.Via.REPORT}
+
 # By action, of either kind of event. What is not here is not mailed.
 WORDS: dict[str, Words] = {
     KeyEvent.Action.CREATED: Words(
@@ -80,6 +86,33 @@ WORDS: dict[str, Words] = {
     KeyEvent.Action.REVOKED: Words(
         subject=_("Your personal API access key was revoked by an administrator"),
         effect=_("The key, and every access token obtained with it, is refused from now on."),
+    ),
+    KeyEvent.Action.LEAKED: Words(
+        subject=_("The secret key of your personal API access key was found by somebody, and has been ended"),
+        effect=_(
+            "Somebody found the secret key and reported it as leaked. It, and every access token obtained with it, is "
+            "refused from now on. The key and its Client ID stay. Find out where the secret key could be read, and "
+            "take it away there; the recent events of the key and its last use tell whether somebody else used it."
+        ),
+        remedy=_("Regenerate the secret key, to use the key again:"),
+    ),
+    KeyEvent.Action.OLD_SECRET_LEAKED: Words(
+        subject=_("The old secret key of your personal API access key was found by somebody, and has been ended"),
+        effect=_(
+            "Somebody found the old secret key, which still worked, and reported it as leaked. It, and every access "
+            "token obtained with it, is refused from now on. The new one goes on working, unless it was to be read in "
+            "the same place."
+        ),
+        remedy=_("If the new one was there too, regenerate the secret key:"),
+    ),
+    KeyEvent.Action.TOKEN_LEAKED: Words(
+        subject=_("An access token of your personal API access key was found by somebody, and has been ended"),
+        effect=_(
+            "Somebody found an access token and reported it as leaked. It is refused from now on. The secret key goes "
+            "on working, and so does every other access token. Find out where the token could be read, and whether "
+            "the secret key was there too."
+        ),
+        remedy=_("If in doubt, regenerate the secret key; that ends every access token too:"),
     ),
     AccountEvent.Action.EMAIL_CHANGE_ASKED: Words(
         subject=_("A change of your e-mail address was asked for"),
@@ -241,6 +274,26 @@ CLIENT_WORDS: dict[str, Words] = {
         effect=_("The client, and every access token obtained with it, is refused from now on, for good."),
         remedy=_("If it is still needed, create a new one, which will have another Client ID:"),
     ),
+    KeyEvent.Action.LEAKED: Words(
+        subject=_("The secret key of an API Client of your company was found by somebody, and has been ended"),
+        effect=_(
+            "Somebody found the secret key and reported it as leaked. It, and every access token obtained with it, is "
+            "refused from now on. The API Client and its Client ID stay. Find out where the secret key could be read, "
+            "and take it away there; the recent events of the API Client and its last use tell whether somebody else "
+            "used it."
+        ),
+        remedy=_("Regenerate the secret key, to use the API Client again:"),
+    ),
+    KeyEvent.Action.OLD_SECRET_LEAKED: Words(
+        subject=_("The old secret key of an API Client of your company was found by somebody, and has been ended"),
+        effect=WORDS[KeyEvent.Action.OLD_SECRET_LEAKED].effect,
+        remedy=WORDS[KeyEvent.Action.OLD_SECRET_LEAKED].remedy,
+    ),
+    KeyEvent.Action.TOKEN_LEAKED: Words(
+        subject=_("An access token of an API Client of your company was found by somebody, and has been ended"),
+        effect=WORDS[KeyEvent.Action.TOKEN_LEAKED].effect,
+        remedy=WORDS[KeyEvent.Action.TOKEN_LEAKED].remedy,
+    ),
     KeyEvent.Action.INTROSPECTION_GIVEN: Words(
         subject=_("An API Client of your company may introspect access tokens"),
         effect=_("As a resource server it may ask about every access token of this site: whose it is, and its scope."),
@@ -309,7 +362,9 @@ def _context(event: KeyEvent | AccountEvent, reader: UnsentNotice) -> dict[str, 
     if isinstance(event, KeyEvent):
         about = about if _is_of_client(event) else "key"
         facts += [(_("Client ID"), event.client_id)]
-    if event.detail:
+    if event.detail and event.action in LEAKS:
+        facts += [(_("Reported"), without_links(event.detail))]
+    elif event.detail:
         facts += [
             (_("Changed"), without_links(event.difference)) if _is_of_client(event) else (_("Which"), event.detail)
         ]
@@ -342,7 +397,7 @@ def _page_of_client(event: KeyEvent) -> str:
 def _by_whom(event: KeyEvent | AccountEvent, reader: UnsentNotice) -> list[Fact]:
     """Who did it; and from where, unless it was an administrator."""
     by_colleague = event.via == Event.Via.CLIENTS and not reader.is_actor
-    if not reader.is_actor and not by_colleague and event.via != Event.Via.OAUTH:
+    if not reader.is_actor and not by_colleague and event.via not in _BY_NO_USER:
         command = event.via == Event.Via.COMMAND
         return [(_("By"), _("an administrator, on the command line") if command else _("an administrator"))]
     by: str | _StrPromise = _("you, on the page My Profile")
@@ -356,6 +411,8 @@ def _by_whom(event: KeyEvent | AccountEvent, reader: UnsentNotice) -> list[Fact]
         by = _("you, or somebody who knows your password")
     elif event.action == AccountEvent.Action.PASSWORD_RESET:
         by = _("you, or whoever opened the link that was mailed to you")
+    elif event.via == Event.Via.REPORT:
+        by = _("whoever found it")
     elif event.via == Event.Via.OAUTH:
         by = _("the first use of the new secret key")
     return [

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Self, cast
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.signals import pre_delete
 from django.dispatch import receiver
 from django.urls import reverse
@@ -159,6 +159,12 @@ class ClientSecretQuerySet(models.QuerySet["ClientSecret"]):
     def live(self, at: datetime | None = None) -> Self:
         """The secrets that are accepted at this moment. `clients.tokens` has the same rule in SQL."""
         return self.filter(Q(ends__isnull=True) | Q(ends__gt=at or timezone.now()), ended=False)
+
+    def leaked(self) -> Self:
+        """Those that were reported as leaked, of clients that have had no new one since."""
+        current = ClientSecret.objects.filter(application=OuterRef("application"), ends=None)
+        leaked = ClientSecret.EndReason.LEAKED
+        return self.filter(~Exists(current), end_reason=leaked, application__isnull=False)
 
     def known_outside(self) -> Self:
         """Those of API Clients whom somebody has seen who is no longer of the company, or not active any more."""

@@ -38,6 +38,7 @@ class Event(models.Model):
         ADMIN = "admin", _("Admin site")
         COMMAND = "command", _("Command line")
         OAUTH = "oauth", _("Token endpoint")
+        REPORT = "report", _("Leak report")
 
     kind: ClassVar[str]
 
@@ -76,6 +77,9 @@ class KeyEvent(Event):
         DELETED = "deleted", _("Key deleted")
         REVOKED = "revoked", _("Key revoked by an administrator")
         PASSWORD_REFUSED = "password_refused", _("Wrong password for a change of the key")
+        LEAKED = "leaked", _("Secret key reported as leaked, and ended")
+        OLD_SECRET_LEAKED = "old_secret_leaked", _("Old secret key reported as leaked, and ended")
+        TOKEN_LEAKED = "token_leaked", _("Access token reported as leaked, and ended")
         # Of API Clients only.
         EDITED = "edited", _("API Client edited")
         DISABLED = "disabled", _("API Client disabled")
@@ -95,7 +99,7 @@ class KeyEvent(Event):
     """Of a regeneration: what was chosen for the secret that it replaced."""
     client_name = models.CharField(_("name"), max_length=150, blank=True, db_default="")
     detail = models.TextField(_("detail"), blank=True, db_default="")
-    """Of an edit: what was changed."""
+    """Of an edit: what was changed. Of a leak: what its reporter says of it (see `clients.leaks`)."""
 
     class Meta:
         verbose_name = _("key event")
@@ -115,7 +119,12 @@ class KeyEvent(Event):
 
     @property
     def difference(self) -> str:
-        """What an edit changed: `detail`, with the names of fields in the language of the page."""
+        """What an edit changed: `detail`, with the names of fields in the language of the page.
+
+        Of anything else `detail` as it is: it can be somebody's text.
+        """
+        if self.action != self.Action.EDITED:
+            return self.detail
         return _name_of_field.sub(lambda found: gettext(found[0]), self.detail)
 
 

@@ -64,7 +64,9 @@ def _found(clients: QuerySet[OAuthApplication], sought: str) -> QuerySet[OAuthAp
 def _listed(clients: QuerySet[OAuthApplication]) -> QuerySet[OAuthApplication]:
     """With all that a row says."""
     live = ClientSecret.objects.live().filter(application=OuterRef("pk"))
-    listed = clients.select_related("access_profile", "maker").annotate(has_secret=Exists(live))
+    leaked = ClientSecret.objects.leaked().filter(application=OuterRef("pk"))
+    listed = clients.select_related("access_profile", "maker")
+    listed = listed.annotate(has_secret=Exists(live), is_leaked=Exists(leaked))
     return listed.order_by(ByCodePoint("name_folded"), "client_id")
 
 

@@ -91,6 +91,12 @@ class ApiClient(Subject):
                 "This API Client was enabled at %(time)s, in another window or by somebody else."
             ),
             Action.OLD_SECRET_ENDED: gettext_lazy("The old secret key of this API Client stopped at %(time)s."),
+            Action.LEAKED: gettext_lazy(
+                "The secret key of this API Client was reported as leaked at %(time)s, and ended."
+            ),
+            Action.OLD_SECRET_LEAKED: gettext_lazy(
+                "The old secret key of this API Client was reported as leaked at %(time)s, and ended."
+            ),
         },
     )
     via = KeyEvent.Via.CLIENTS

@@ -64,6 +64,10 @@ class PersonalKey(Subject):
             Action.DELETED: gettext_lazy("This key was deleted at %(time)s, in another window or by an earlier click."),
             Action.REVOKED: gettext_lazy("This key was revoked by an administrator at %(time)s."),
             Action.OLD_SECRET_ENDED: gettext_lazy("The old secret key of this key stopped at %(time)s."),
+            Action.LEAKED: gettext_lazy("The secret key of this key was reported as leaked at %(time)s, and ended."),
+            Action.OLD_SECRET_LEAKED: gettext_lazy(
+                "The old secret key of this key was reported as leaked at %(time)s, and ended."
+            ),
         },
     )
     via = KeyEvent.Via.PAGE

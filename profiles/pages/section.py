@@ -56,7 +56,7 @@ class Secrets:
     refused: ClientSecret | None = None
     """The one that was last tried after its end."""
     leaked: ClientSecret | None = None
-    """The newest, if none is live because it was reported as leaked."""
+    """The newest that was reported as leaked, if the client has had no new one since."""
 
     @classmethod
     def of(cls, client: OAuthApplication | None) -> Secrets:
@@ -67,11 +67,13 @@ class Secrets:
         found = _SECRETS.run(client=client.pk, now=now, since=since)  # the newest first
         live = [secret for secret in found if secret.is_live]
         tried = [(it.last_refused, it.pk, it) for it in found if it.last_refused and it.last_refused > since]
+        current = next((secret for secret in live if secret.ends is None), None)
+        leaked = [secret for secret in found if secret.end_reason == EndReason.LEAKED]
         return cls(
-            current=next((secret for secret in live if secret.ends is None), None),
+            current=current,
             old=next((secret for secret in live if secret.ends), None),
             refused=max(tried)[2] if tried else None,
-            leaked=next((secret for secret in found if not live and secret.end_reason == EndReason.LEAKED), None),
+            leaked=next(iter(leaked), None) if not current else None,
         )
 
 
