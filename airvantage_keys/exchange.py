@@ -6,6 +6,7 @@ when the body is complete. So a stalled sender holds a connection and a little m
 
 from __future__ import annotations
 
+import heapq
 import sys
 import threading
 import time
@@ -13,10 +14,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
 from io import BytesIO
-from itertools import chain
+from itertools import chain, count
 from tempfile import SpooledTemporaryFile
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
+
+from profiles.http.delays import IS_FULL, NOT_BEFORE
 
 # A body has this many seconds, and one more for each SLOWEST bytes that have arrived: a photo over a slow mobile
 # network arrives, but nobody can hold a connection by sending a few bytes at a time.
@@ -30,6 +33,10 @@ READ_AT_MOST = 16 * 1024 * 1024
 # An answer up to this size is sent in one piece. A longer one is sent in parts, as fast as the client reads it.
 IN_ONE_PIECE = 1024 * 1024
 
+# How many answers a process keeps until their moment comes (`profiles.http.delays`). Each has its connection, and the
+# body of its request.
+KEPT_AT_MOST = 256
+
 # The key in `environ` for a request that did not arrive completely: the status that says why.
 REFUSED = "airvantage_keys.refused"
 CUT_SHORT, TOO_SLOW, TOO_LONG, TOO_MANY = 400, 408, 413, 503
@@ -37,7 +44,45 @@ CUT_SHORT, TOO_SLOW, TOO_LONG, TOO_MANY = 400, 408, 413, 503
 # Set when the server is being stopped: each answer is then the last one of its connection, and says so.
 stopping = threading.Event()
 
+
+class Later:
+    """Steps that wait for their moments, in no thread but one for all of them."""
+
+    def __init__(self, at_most: int) -> None:
+        self._at_most = at_most
+        self._steps: list[tuple[float, int, Callable[[], None]]] = []
+        self._number = count()  # of two steps for the same moment the first one comes first
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def is_full(self) -> bool:
+        return len(self._steps) >= self._at_most
+
+    def at(self, moment: float, step: Callable[[], None]) -> None:
+        """Run this step at this moment of the clock `time.monotonic`. No step may raise, or take long."""
+        with self._changed:
+            heapq.heappush(self._steps, (moment, next(self._number), step))
+            if self._thread is None:  # not before: a thread does not come along into the worker's process
+                self._thread = threading.Thread(target=self._run, name="later", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            self._next()()
+
+    def _next(self) -> Callable[[], None]:
+        # A function of its own, so that nothing keeps a step, and with it a connection, until the next one comes.
+        with self._changed:
+            while not self._steps or (left := self._steps[0][0] - time.monotonic()) > 0:
+                self._changed.wait(left if self._steps else None)
+            return heapq.heappop(self._steps)[2]
+
+
+_later = Later(KEPT_AT_MOST)
+
 _COMMON = {
+    IS_FULL: _later.is_full,
     "SCRIPT_NAME": "",
     "wsgi.errors": sys.stderr,
     "wsgi.multiprocess": True,
@@ -230,6 +275,13 @@ class Exchange:
         first, rest = _first_piece(answered)
         [(line, headers)] = started
         self._status = int(line[:3])
+        if NOT_BEFORE in self._environ:
+            deliver = partial(self._deliver, headers, first, rest)
+            _later.at(self._environ[NOT_BEFORE], partial(self._go, deliver))
+        else:
+            self._deliver(headers, first, rest)
+
+    def _deliver(self, headers: list[tuple[str, str]], first: bytes, rest: Iterator[bytes] | None) -> None:
         encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         # Where it was refused, the rest of the request is not read.
         if REFUSED in self._environ or stopping.is_set():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from airvantage_keys import exchange
 from airvantage_keys.exchange import REFUSED, Exchange, Turns
+from profiles.http import delays
 
 
 class Future:
@@ -375,3 +378,74 @@ def test_a_probe_needs_no_turn():  # security 89
     application = Meanwhile(b"/livez", b"/")
     Server(application, method="GET", turns=application.turns)
     assert application.answered_at_once == [True, False]
+
+
+# --- Answers that leave later -----------------------------------------------------------------------------
+
+
+class Delayed(Echo):
+    """Its answers leave after so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __call__(self, environ, start_response):
+        environ[delays.NOT_BEFORE] = time.monotonic() + self.seconds
+        return super().__call__(environ, start_response)
+
+
+def until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_an_answer_waits_for_its_moment_and_keeps_nobody_waiting():  # security 86
+    turns, begun = Turns(1), time.monotonic()
+    later = Server(delayed := Delayed(0.5), length(1), turns=turns)
+    later.come(b"a", more=False)
+    assert delayed.environ  # the application has answered
+    assert Server(Echo(), method="GET", turns=turns).done == [200]  # and given back its turn
+    assert (later.sent, later.done) == ([], [])
+    until(lambda: later.done)
+    assert time.monotonic() - begun >= 0.5
+    assert (later.body, later.done) == (b"a", [200])
+
+
+def test_answers_leave_in_the_order_of_their_moments():
+    order: list[str] = []
+
+    class Noted(Server):
+        def send(self, message):
+            order.append(message.get("body", b"").decode())
+            return super().send(message)
+
+    servers = [Noted(Delayed(seconds), length(1)) for seconds in (0.6, 0.2, 0.4)]
+    for name, server in zip((b"c", b"a", b"b"), servers, strict=True):
+        server.come(name, more=False)
+    until(lambda: all(server.done for server in servers))
+    assert "".join(order) == "abc"
+
+
+def test_no_more_answers_are_kept_than_that():
+    later = exchange.Later(2)
+    run: list[str] = []
+    for name in "ab":
+        assert not later.is_full()
+        later.at(time.monotonic() + 0.2, partial(run.append, name))
+    assert later.is_full()
+    until(lambda: run == ["a", "b"])
+    assert not later.is_full()
+
+
+def test_a_reader_who_has_gone_meanwhile_stops_no_other():
+    class Gone(Server):
+        def send(self, message):
+            raise RuntimeError
+
+    gone, other = (kind(Delayed(0.2), length(1)) for kind in (Gone, Server))
+    for server in (gone, other):
+        server.come(b"a", more=False)
+    until(lambda: other.done)
+    assert isinstance(gone.failed[0], RuntimeError)
