@@ -25,14 +25,16 @@ class Application(WSGIHandler):
 
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: FBT001, FBT002 - Django's own signature
         super().load_middleware(is_async)
-        # The page itself says that a file is too large; it keeps no more of it than a picture may have.
-        self._body_at_most = {reverse("picture-edit"): READ_AT_MOST}
+        self._body_at_most = {
+            # The page itself says that a file is too large; it keeps no more of it than a picture may have.
+            reverse("picture-edit"): READ_AT_MOST,
+            reverse("api-credentials-revoke"): parameters.REPORT_AT_MOST,
+        }
 
     def body_at_most(self, path: str) -> int:
         """How many bytes of a body are taken at this address."""
-        if api_way.is_api(path):
-            return parameters.BODY_AT_MOST
-        return self._body_at_most.get(path, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+        of_the_place = parameters.BODY_AT_MOST if api_way.is_api(path) else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        return self._body_at_most.get(path, of_the_place)
 
     def is_probe(self, path: str) -> bool:
         return path in api_way.PROBES

@@ -124,13 +124,13 @@ def _parameters(call: Call) -> dict[str, str]:
     try:
         found = parameters.of_query(call, never=parameters.NEVER_IN_THE_QUERY, empty=True)
     except ParametersRefused as refused:
-        raise _not_read(refused) from None
+        raise not_read(refused) from None
     if parameters.form_is_announced(call):  # RFC 6750 section 2.2
         raise _misplaced("access_token")
     return found
 
 
-def _not_read(refused: ParametersRefused) -> ApiRefused:
+def not_read(refused: ParametersRefused) -> ApiRefused:
     match refused.wrong:
         case Wrong.REPEATED:
             names = [name[:100] for name in refused.names]

@@ -13,6 +13,7 @@ from msgspec import to_builtins
 
 from .. import credentials, rights
 from ..http.access import Access
+from ..http.calls import JSON
 from ..http.errors import ApiError, OAuthError
 from ..http.operations import Operation, Tag, served
 from ..http.shapes import Json
@@ -94,8 +95,9 @@ print(me.json())"""
 
 
 def _operation(operation: Operation, schemas: Json) -> dict[str, object]:
-    examples = operation.answers[200].examples
-    form = schemas[operation.form.__name__] if operation.form else {"properties": {}}
+    examples = operation.answers[min(operation.answers)].examples
+    sent = operation.form or (type(operation.body) if operation.body else None)
+    form = schemas[sent.__name__] if sent else {"properties": {}}
     return {
         "id": operation.id,
         "method": operation.method,
@@ -151,6 +153,9 @@ def _request(operation: Operation) -> str:
         fields = {name: "$TOKEN" if name == "token" else value for name, value in operation.form_example.items()}
         data = "".join(f'  --data "{name}={value}" \\\n' for name, value in fields.items())
         return f'curl --user "$CLIENT_ID:$CLIENT_SECRET" \\\n{data}  {address}'
+    if operation.body:
+        # From a file: what is typed in a command line is kept in the shell's history.
+        return f'curl --header "Content-Type: {JSON}" --data @found.json \\\n  {address}'
     if operation.access is Access.BEARER:
         return f'curl --header "Authorization: Bearer $TOKEN" \\\n  {address}'
     return f"curl {address}"

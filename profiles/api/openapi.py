@@ -106,6 +106,7 @@ def _shapes(operations: tuple[Operation, ...]) -> tuple[dict[int, Json], Json]:
     types = [ApiError, OAuthError]
     for operation in operations:
         types += [operation.form] if operation.form else []
+        types += [type(operation.body)] if operation.body else []
         types += [content.shape for content in operation.answers.values() if content.shape]
     made = {
         "ApiErrorCode": explained("What is wrong, as a code.", {it.code: it.meaning for it in codes(ApiError)}),
@@ -134,6 +135,9 @@ def _operation(operation: Operation, types: dict[int, Json]) -> Iterator[tuple[s
     if operation.form:
         body = {"schema": types[id(operation.form)], "example": dict(operation.form_example)}
         yield "requestBody", {"required": True, "content": {FORM: body}}
+    if operation.body:
+        body = {"schema": types[id(type(operation.body))], "example": msgspec.to_builtins(operation.body)}
+        yield "requestBody", {"required": True, "content": {JSON: body}}
     yield (
         "responses",
         {str(status): dict(_content(content, types)) for status, content in operation.answers.items()}

@@ -5,11 +5,11 @@ from django.urls import path
 from ..http.calls import as_view
 from ..http.operations import routes
 from ..oauth import endpoints, metadata
-from . import probes, views
+from . import leak_reports, probes, views
 
 # In the order in which the document tells of them.
 urlpatterns = [
-    *routes(endpoints, views),
+    *routes(endpoints, views, leak_reports),
     path(
         ".well-known/oauth-authorization-server", as_view(metadata.authorization_server), name="oauth-server-metadata"
     ),

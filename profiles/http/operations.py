@@ -81,6 +81,8 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     form: type[Struct] | None = None
     form_example: Mapping[str, str] = field(default_factory=dict)
+    body: Struct | None = None
+    """An example of the JSON that it takes; its type is the shape."""
 
     @property
     def id(self) -> str:

@@ -18,6 +18,8 @@ from .calls import Call
 # No request needs more than a few; these limits bound the work that one request can cause.
 PARAMETERS_AT_MOST = 50
 BODY_AT_MOST = 16 * 1024  # bytes
+# But a report of leaked credentials, which is no form, has up to a thousand of them.
+REPORT_AT_MOST = 64 * 1024
 FORM = "application/x-www-form-urlencoded"
 # An endpoint that takes more credentials adds their names.
 NEVER_IN_THE_QUERY = frozenset(("access_token", "client_secret", "refresh_token"))

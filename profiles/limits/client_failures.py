@@ -59,12 +59,19 @@ def count_failure(*, client_id: str, address: str | None) -> int | None:
     `client_id` is "" unless it has the form of one, and `address` None where there is none (a Unix socket): what is
     missing has no counter, because all such clients would share it.
     """
+    return count(_limits(client_id, address), "failed authentications")
+
+
+def count(limits: dict[str, int], what: str) -> int | None:
+    """Add one to each of these counters. None, or the seconds to wait if one is above its limit in this minute.
+
+    `what` is what the log says there were too many of.
+    """
     if not settings.RATE_LIMITS:
         return None
     now = time.time()
     window = int(now // WINDOW)
-    limits = _limits(client_id, address)
-    if not _is_reached(limits, window):
+    if not _is_reached(limits, window, what):
         return None
     return int((window + 1) * WINDOW - now) + 1
 
@@ -73,13 +80,13 @@ def _limits(client_id: str, address: str | None) -> dict[str, int]:
     """The counters of a failure, each with its limit: the address first (see `_count_in_table`)."""
     limits = {}
     if address:
-        limits[f"address:{_network(address)}"] = settings.ADDRESS_FAILURES_PER_MINUTE
+        limits[f"address:{network(address)}"] = settings.ADDRESS_FAILURES_PER_MINUTE
     if client_id:
         limits[f"client:{client_id}"] = settings.CLIENT_FAILURES_PER_MINUTE
     return limits
 
 
-def _network(address: str) -> str:
+def network(address: str) -> str:
     """The address, or network, that has one counter."""
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv4Address):
@@ -89,7 +96,7 @@ def _network(address: str) -> str:
     return str(ipaddress.IPv6Address(int(ip) >> 64 << 64)) + "/64"
 
 
-def _is_reached(limits: dict[str, int], window: int) -> bool:
+def _is_reached(limits: dict[str, int], window: int, what: str) -> bool:
     if any(_reached.get(name) == window for name in limits):
         return True
     counts = _count(limits, window)
@@ -98,7 +105,7 @@ def _is_reached(limits: dict[str, int], window: int) -> bool:
         _reached.clear()
     for name in over:
         _reached[name] = window
-        logger.warning("too many failed authentications in this minute: %s", name)
+        logger.warning("too many %s in this minute: %s", what, name)
     return bool(over)
 
 
