@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 from django.db import transaction
@@ -145,14 +146,14 @@ def end(reported: Iterable[Found], *, origin: Origin) -> Outcome:
 
     What has the wrong form or CRC never reaches the database.
     """
-    places: dict[str, list[str]] = {}
+    places: dict[str, list[Found]] = {}
     secrets: set[str] = set()
     tokens: set[str] = set()
     for found in reported:
         for credential in credentials.found_in(found.text):
             digest = credentials.digest(credential)
             (secrets if credentials.is_secret(credential) else tokens).add(digest)
-            places.setdefault(digest, []).append(found.said)
+            places.setdefault(digest, []).append(found)
     live: dict[int, set[str]] = {}
     for number, digest in (
         *_live_secrets(secrets).values_list("application_id", "digest"),
@@ -177,7 +178,7 @@ def _live_tokens(digests: Collection[str]) -> QuerySet[AccessToken]:
 
 
 @transaction.atomic
-def _end_of(number: int, places: dict[str, list[str]], origin: Origin) -> Outcome:
+def _end_of(number: int, places: dict[str, list[Found]], origin: Origin) -> Outcome:
     """End what is live of these credentials, which belong to this client."""
     client = OAuthApplication.objects.select_related("user__company", "company").filter(pk=number).first()
     if client is None or not changes.lock(changes.owner_of(client)):
@@ -199,8 +200,10 @@ def _end_of(number: int, places: dict[str, list[str]], origin: Origin) -> Outcom
     return Outcome(secrets=len(ending), tokens=len(dying), clients=bool(ending or dying))
 
 
-def _told(places: Iterable[list[str]]) -> str:
+def _told(places: Iterable[list[Found]]) -> str:
     """What is said of several finds, of the first ones in full."""
-    different = list(dict.fromkeys(said for each in places for said in each if said))
+    # Each text is looked at once, however many credentials stand in it.
+    different = list(dict.fromkeys(found.said for found in dict.fromkeys(chain.from_iterable(places))))
+    different = [said for said in different if said]
     more = len(different) - PLACES_AT_MOST
     return " / ".join([*different[:PLACES_AT_MOST], *([f"and {more:,} more"] if more > 0 else [])])
