@@ -12,7 +12,7 @@ from ..http import errors
 from ..http.access import Access, declares
 from ..http.calls import JSON, Answer, Call
 from ..http.errors import Refusal
-from ..http.operations import Content, Function, Said, Tag, declare
+from ..http.operations import Content, Function, Parameter, Said, Tag, declare
 from .bearer import METHODS, ApiCall, bearer, method_not_allowed
 from .listing import BAD_LIST_REQUEST, Listing
 
@@ -60,22 +60,31 @@ def described(
     return lambda function: declare(function, path=f"/api/v1/{path}", answers=answers, own_refusals=own, **said)
 
 
-def public(path: str, *, summary: str, shape: Any, kind: str = JSON) -> Callable[[Function], Callable[[Call], Answer]]:
+def public(
+    path: str,
+    *,
+    summary: str,
+    shape: Any,
+    kind: str = JSON,
+    parameters: tuple[Parameter, ...] = (),
+    refusals: tuple[Refusal, ...] = (),
+) -> Callable[[Function], Callable[..., Answer]]:
     """Declare a GET of `path` by anyone."""
 
-    def decorator(function: Function) -> Callable[[Call], Answer]:
+    def decorator(function: Function) -> Callable[..., Answer]:
         @declares(Access.ANYONE)
         @wraps(function)
-        def wrapper(call: Call) -> Answer:
-            return function(call) if call.method in METHODS else method_not_allowed(call).answer
+        def wrapper(call: Call, **arguments: str) -> Answer:
+            return function(call, **arguments) if call.method in METHODS else method_not_allowed(call).answer
 
         return declare(
             wrapper,
             path=path,
             tag=DOCUMENTATION,
             summary=summary,
+            parameters=parameters,
             answers={200: Content(f"{summary}.", shape, types=(kind,), headers={})},
-            own_refusals=(errors.NOT_ALLOWED,),
+            own_refusals=(errors.NOT_ALLOWED, *refusals),
         )
 
     return decorator
