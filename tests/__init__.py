@@ -15,6 +15,7 @@
 - `server`: the product in processes of its own, on a database of its own.
 - `version_folder`: a version as an operator has it: built, and read-only.
 - `api_clients`: API Clients of such a site.
+- `between`: what a program asks a running site for, and tokens that end meanwhile.
 - `mail_server`: a mail server that keeps what it is sent.
 - `visitor`: a person at a browser without JavaScript, at a running site.
 - `trouble`: a running site while its database is away, and afterwards.

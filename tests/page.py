@@ -50,7 +50,12 @@ def html(response: Response) -> str:
 
 def words(response: Response) -> str:
     """The text of an answer, in one line."""
-    return " ".join(re.sub(r"<[^>]*>", " ", html(response)).split())
+    return text_of(html(response))
+
+
+def text_of(markup: str) -> str:
+    """The text of some HTML, in one line."""
+    return " ".join(re.sub(r"<[^>]*>", " ", markup).split())
 
 
 def secrets_in(response: Response) -> list[str]:

@@ -39,7 +39,7 @@ def no_key(person: Visit) -> None:
 def created(person: Visit) -> None:
     person.open()
     person.create()
-    person.page.get_by_text("The same in Python").click()
+    person.page.get_by_text("Python", exact=True).click()
 
 
 def hidden_and_copied(person: Visit) -> None:

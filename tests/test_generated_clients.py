@@ -49,6 +49,7 @@ OPERATIONS = {
     "getOpenapi",
     "getDocs",
     "reportLeak",
+    "getCollection",
 }
 # What a token alone gets -> the right it needs. A new one is called here without being told.
 BY_TOKEN = {it.id: it.right for it in served() if it.access is Access.BEARER and "{" not in it.path}
@@ -427,6 +428,9 @@ def test_a_leak_is_reported(client, owner):
 
 def test_the_documentation_is_got(client, document):
     assert client.call("getOpenapi") == Answer(200, document)
+    collection = client.call("getCollection", uid=NOBODY)
+    assert (collection.status, collection.value["info"]["name"]) == (200, "AirVantage API")
+    assert client.call("getCollection", uid="nobody").status == 404
     page = client.call("getDocs")
     assert page.status == 200
     assert page.value.lstrip().startswith("<!doctype html>")

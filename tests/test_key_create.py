@@ -1,11 +1,13 @@
 """Create: one click, one key, the secret this one time."""
 
 import re
+from html import unescape
 
 import pytest
 from django.test import Client
 
 from profiles.clients import tokens
+from profiles.http.snippets import snippets
 from profiles.models import ClientSecret, KeyEvent, OAuthApplication
 
 from .conftest import PASSWORD, sign_in
@@ -80,14 +82,15 @@ def test_the_focus_goes_to_a_heading_that_names_the_result(signed_in):  # page 9
 
 def test_the_examples_have_the_real_client_id_and_address_and_no_secret(signed_in, user, settings):  # page 11
     page = html(signed_in.post(CREATE))
-    curl = page[page.index('id="sample-curl"') : page.index('id="sample-python"')]
-    python = page[page.index('id="sample-python"') :]
-    for sample in (curl, python):
-        assert user.key.client_id in sample
-        assert f"{settings.BASE_URL}/api/oauth/token" in sample
-        assert "avs_" not in sample
-    assert ':$CLIENT_SECRET"' in curl
-    assert 'os.environ["CLIENT_SECRET"]' in python
+    shown = {name: unescape(text) for name, text in re.findall(r'id="sample-(\w+)"[^>]*>(.*?)</code>', page, re.DOTALL)}
+    assert shown == {it.id: it.text for it in snippets(user.key.client_id)}
+    for text in shown.values():
+        assert user.key.client_id in text
+        assert f"{settings.BASE_URL}/api/oauth/token" in text
+        assert "CLIENT_SECRET" in text
+        assert "avs_" not in text
+    assert f'href="/api/collections/{user.key.client_id}.json"' in page
+    assert f'href="{settings.BASE_URL}/api/openapi.json"' in page
 
 
 def test_what_needs_a_script_is_hidden_until_there_is_one(signed_in):  # page 18

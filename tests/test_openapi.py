@@ -13,7 +13,7 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
 from profiles import credentials, rights
-from profiles.api import docs, openapi
+from profiles.api import openapi
 from profiles.api.urls import urlpatterns
 from profiles.http import errors, parameters
 from profiles.http.errors import Code
@@ -344,12 +344,3 @@ def test_the_page_and_the_document_take_get_only(client):
 @pytest.mark.parametrize("path", ["/api/docs", "/api/openapi.json"])
 def test_the_page_and_the_document_need_no_database_and_set_no_cookie(path, client):
     assert not client.get(path).cookies
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_python_example_runs_as_it_stands(live_server, key, settings, monkeypatch, capsys):
-    settings.BASE_URL = live_server.url
-    monkeypatch.setenv("CLIENT_ID", key.client_id)
-    monkeypatch.setenv("CLIENT_SECRET", key.secret)
-    exec(compile(docs.python_example(), "example", "exec"), {})
-    assert "user@example.com" in capsys.readouterr().out

@@ -17,7 +17,7 @@ from ..http.calls import JSON
 from ..http.errors import ApiError, OAuthError
 from ..http.operations import Operation, Tag, served
 from ..http.shapes import Json
-from ..http.urls import absolute_url
+from ..http.snippets import snippets
 from ..oauth import shapes
 from . import openapi
 from .listing import BAD_LIST_REQUEST
@@ -40,8 +40,7 @@ def context() -> dict[str, object]:
             {"name": tag.name, "description": tag.description, "operations": operations}
             for tag, operations in groups.items()
         ],
-        "curl": curl_example(),
-        "python": python_example(),
+        "snippets": snippets(),
         "rights": rights.CATALOGUE,
         "inherit": rights.INHERIT,
         "error": _json(BAD_LIST_REQUEST.examples["size.invalid"]),
@@ -58,40 +57,6 @@ def context() -> dict[str, object]:
             "Client ID": rf"\b{credentials.CLIENT_ID_PATTERN}\b",
         },
     }
-
-
-def curl_example() -> str:
-    """From credentials to answer, for a shell with CLIENT_ID and CLIENT_SECRET set."""
-    return f"""\
-TOKEN=$(curl --silent --user "$CLIENT_ID:$CLIENT_SECRET" \\
-  --data grant_type=client_credentials \\
-  {absolute_url("oauth-token")} | jq --raw-output .access_token)
-
-curl --header "Authorization: Bearer $TOKEN" \\
-  {absolute_url("api-users-current")}"""
-
-
-def python_example() -> str:
-    """The same in Python."""
-    return f"""\
-import os
-import requests
-
-answer = requests.post(
-    "{absolute_url("oauth-token")}",
-    auth=(os.environ["CLIENT_ID"], os.environ["CLIENT_SECRET"]),
-    data={{"grant_type": "client_credentials"}},
-    timeout=10,
-)
-answer.raise_for_status()
-token = answer.json()["access_token"]
-
-me = requests.get(
-    "{absolute_url("api-users-current")}",
-    headers={{"Authorization": f"Bearer {{token}}"}},
-    timeout=10,
-)
-print(me.json())"""
 
 
 def _operation(operation: Operation, schemas: Json) -> dict[str, object]:

@@ -19,6 +19,10 @@ Right = Annotated[str, named("Right", **explained("The rights there are.", right
 Document = Annotated[
     dict[str, Any], named("Document", type="object", additionalProperties=True, description="This document.")
 ]
+Collection = Annotated[
+    dict[str, Any],
+    named("Collection", type="object", additionalProperties=True, description="A Postman collection, version 2.1.0."),
+]
 
 
 # With names, because generators take nothing else that can be null. And with no `format`: clients that validate it

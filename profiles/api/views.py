@@ -11,7 +11,7 @@ from django.template.loader import render_to_string
 from django.utils import translation
 from msgspec import Meta, Struct
 
-from .. import reach, rights
+from .. import credentials, reach, rights
 from ..account import session_store
 from ..http import calls, errors
 from ..http.access import Access, declares
@@ -19,7 +19,7 @@ from ..http.calls import CACHEABLE, Answer, Call
 from ..http.operations import Content, Parameter, Tag
 from ..http.shapes import UID_PATTERN, choice
 from ..models import AccessProfile, User
-from . import docs, openapi, pictures, schemas
+from . import collection, docs, openapi, pictures, schemas
 from .bearer import METHODS, ApiCall, ApiRefused, bearer
 from .operation import described, operation, public
 from .schemas import CLIENTS, JO, NIGHTLY_EXPORT, NIGHTLY_EXPORT_ITSELF, OPERATOR, PROFILES, USERS
@@ -27,6 +27,9 @@ from .schemas import CLIENTS, JO, NIGHTLY_EXPORT, NIGHTLY_EXPORT_ITSELF, OPERATO
 USERS_TAG = Tag("Users", "Who you are, what you may do, and who else is in your company.")
 CLIENTS_TAG = Tag("API Clients", "The clients that belong to your company, and act for it whoever has made them.")
 PROFILES_TAG = Tag("Access profiles", "Named sets of rights, given to users by administrators.")
+CLIENT_ID = Parameter(
+    "uid", "The Client ID.", {"type": "string", "pattern": f"^{UID_PATTERN}$"}, where="path", example="0" * 32
+)
 
 
 @operation(
@@ -163,6 +166,22 @@ def list_profiles(call: ApiCall) -> Struct:
 @public("/api/openapi.json", summary="The OpenAPI document", shape=schemas.Document)
 def get_openapi(call: Call) -> Answer:
     return calls.json(openapi.document(), headers=CACHEABLE)
+
+
+@public(
+    "/api/collections/{uid}.json",
+    summary="A collection for Bruno and Postman",
+    shape=schemas.Collection,
+    parameters=(CLIENT_ID,),
+    refusals=(errors.NOT_FOUND,),
+)
+def get_collection(call: Call, uid: str) -> Answer:
+    """All that an access token opens, as requests of one client. The file is made of the Client ID alone, which is not
+    looked up, and has no secret in it.
+    """
+    if not credentials.is_client_id(uid):
+        return errors.api_error(errors.RESOURCE_UNKNOWN, "This is not a Client ID.")
+    return calls.json(collection.collection(uid), headers=CACHEABLE)
 
 
 @public("/api/docs", summary="The documentation page", shape=str, kind="text/html")

@@ -20,6 +20,7 @@ from .. import credentials
 from ..clients import changes
 from ..clients.changes import ChangeRefused
 from ..compiled import CompiledQuery, Given
+from ..http.snippets import snippets
 from ..http.urls import absolute_url
 from ..models import ClientSecret, KeyEvent, OAuthApplication
 from ..templatetags.moments import absolute, clock
@@ -126,8 +127,8 @@ def _state(subject: Subject) -> dict[str, Any]:
         "events": events,
         "changed": changed,
         "revoked": changed if changed and changed.action == Action.REVOKED else None,
-        "token_url": absolute_url("oauth-token"),
-        "api_url": absolute_url("api-users-current"),
+        "snippets": snippets(subject.client.client_id) if subject.client else [],
+        "openapi_url": absolute_url("api-openapi"),
         **subject.context(),
     }
 
