@@ -222,6 +222,13 @@ def work(  # noqa: PLR0917 - granian's own order, all of it
     runner.deadlines.shorten()
     shutdown.set()
     ended.wait()
+    _write_what_was_counted()
+
+
+def _write_what_was_counted() -> None:
+    from profiles.clients import uses  # not at the top: it needs the settings
+
+    uses.write()
 
 
 def _close_on_stalled_readers() -> None:

@@ -17,7 +17,7 @@ from django.utils import translation
 from airvantage_keys import request_ids
 from profiles import credentials
 from profiles.clients import company as company_clients
-from profiles.clients import lifecycle, tokens, usage
+from profiles.clients import lifecycle, tokens, usage, uses
 from profiles.events import append_only
 from profiles.http import outages
 from profiles.limits import client_failures, shared_cache
@@ -111,6 +111,8 @@ def _fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a process caches between requests must not pass from test to test: the database is rolled back, too."""
     usage._noted.clear()
     usage._used_before.clear()
+    uses._counted.clear()
+    monkeypatch.setattr(uses, "_write_later", lambda: None)  # it would write into another test's database
     client_failures._reached.clear()
     monkeypatch.setattr(shared_cache, "state", type(shared_cache.state)())
     monkeypatch.setattr(outages, "database", outages.Outage())

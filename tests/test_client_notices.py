@@ -105,9 +105,10 @@ def done(api_client, manager, admin_user, stronger, committed, mailoutbox) -> Ca
 
 
 def test_each_action_that_gives_or_takes_access_is_mailed():
-    """Here those that people do; `test_leaks` has the others."""
+    """Here those that people do; `test_leaks` and `test_uses` have the others."""
     mailed = set(KeyEvent.Action) - {KeyEvent.Action.PASSWORD_REFUSED}
-    assert set(notice_texts.CLIENT_WORDS) == mailed == {*BY_PEOPLE, *BY_STAFF, *notice_texts.LEAKS}
+    by_nobody = {*notice_texts.LEAKS, KeyEvent.Action.NEW_ADDRESS}
+    assert set(notice_texts.CLIENT_WORDS) == mailed == {*BY_PEOPLE, *BY_STAFF, *by_nobody}
 
 
 @pytest.mark.parametrize("action", BY_PEOPLE)

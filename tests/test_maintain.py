@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from profiles.clients import lifecycle, tokens
 from profiles.management.commands import maintain as command
-from profiles.models import AccessToken, Attempts, ClientSecret, OldSecret, UnsentNotice, Upkeep
+from profiles.models import AccessToken, Attempts, ClientSecret, OldSecret, UnsentNotice, Upkeep, UsedOn
 
 from .conftest import KeyPair, make_token, sign_in
 from .server import ROOT, Server, postgres_url, sqlite_url
@@ -26,7 +26,7 @@ from .test_notices import by
 
 pytestmark = pytest.mark.django_db
 
-JOBS = ["tokens", "sessions", "notices", "secrets"]
+JOBS = ["tokens", "sessions", "uses", "notices", "secrets"]
 
 
 def maintain(*arguments: str) -> str:
@@ -42,7 +42,7 @@ def said(out: str) -> list[str]:
 
 @pytest.fixture
 def much_to_do(user, key, signed_in) -> KeyPair:
-    """Two of each job's: tokens, an ended session and a counter, notices, secrets that ended a hundred days ago."""
+    """Two of each job's: tokens, an ended session and a counter, days of use, notices, secrets ended long ago."""
     make_token(key)
     make_token(key)
     AccessToken.objects.update(expires=timezone.now())
@@ -51,6 +51,8 @@ def much_to_do(user, key, signed_in) -> KeyPair:
     Attempts.objects.create(name="x", tried=1, ends=timezone.now())
     lifecycle.regenerate(owner=user, origin=by(user))
     lifecycle.regenerate(owner=user, origin=by(user))
+    for age in (100, 200):
+        UsedOn.objects.create(application=key.key, day=timezone.now() - timedelta(days=age), tokens=1, calls=1)
     UnsentNotice.objects.filter(number=user.key_events.earliest("pk").pk).delete()
     UnsentNotice.objects.update(again=timezone.now())
     end(days_ago=100)
@@ -63,34 +65,35 @@ def end(*, days_ago: float) -> None:
 
 
 def left() -> list[int]:
-    return [model.objects.count() for model in (AccessToken, Session, Attempts, UnsentNotice, ClientSecret)]
+    return [model.objects.count() for model in (AccessToken, Session, Attempts, UsedOn, UnsentNotice, ClientSecret)]
 
 
 def test_every_job_is_done_and_noted(much_to_do, mailoutbox):  # security 63, 87
     begun = timezone.now()
-    assert said(maintain()) == ["2", "3", "2", "2"]  # a session with its browser, and a counter
-    assert left() == [0, 0, 0, 0, 1]
+    assert said(maintain()) == ["2", "3", "2", "2", "2"]  # a session with its browser, and a counter
+    assert left() == [0, 0, 0, 0, 0, 1]
     assert len(mailoutbox) == 2
     assert [job.name for job in command.JOBS] == JOBS
     for row in Upkeep.objects.all():
         assert row.succeeded
         assert begun <= row.succeeded <= timezone.now()
         assert row.seconds >= 0
-    assert dict(Upkeep.objects.values_list("name", "done")) == dict(zip(JOBS, (2, 3, 2, 2), strict=True))
-    assert said(maintain()) == ["0", "0", "0", "0"]
+    assert dict(Upkeep.objects.values_list("name", "done")) == dict(zip(JOBS, (2, 3, 2, 2, 2), strict=True))
+    assert said(maintain()) == ["0", "0", "0", "0", "0"]
     assert Upkeep.objects.get(name="tokens").done == 0
 
 
 def test_a_dry_run_changes_nothing(much_to_do, mailoutbox):
     before = left()
-    assert said(maintain("--dry-run")) == ["2", "3", "2", "1"]  # the tokens that go first refer to the other secret
+    # The tokens that go first refer to the other secret.
+    assert said(maintain("--dry-run")) == ["2", "3", "2", "2", "1"]
     assert left() == before
     assert mailoutbox == []
     assert not Upkeep.objects.exists()
 
 
 def test_what_is_live_stays(user, key, token, signed_in):
-    assert said(maintain()) == ["0", "0", "0", "0"]
+    assert said(maintain()) == ["0", "0", "0", "0", "0"]
     assert tokens.find(token)
     assert signed_in.get("/profile/").status_code == 200
 
@@ -104,11 +107,11 @@ def test_a_job_that_fails_stops_no_other(broken, error, much_to_do, monkeypatch)
     jobs = [job if job.name != broken else command.Job(broken, "x", "x", fail, fail) for job in command.JOBS]
     monkeypatch.setattr(command, "JOBS", jobs)
     out = StringIO()
-    with pytest.raises(CommandError, match=rf"^1 of 4 jobs failed: {broken}\. Run it again\.$") as failed:
+    with pytest.raises(CommandError, match=rf"^1 of 5 jobs failed: {broken}\. Run it again\.$") as failed:
         call_command("maintain", stdout=out, stderr=out)
     assert failed.value.returncode == 1
     assert f"The {broken} failed ({type(error).__name__}: " in out.getvalue()
-    assert len(out.getvalue().splitlines()) == 4
+    assert len(out.getvalue().splitlines()) == 5
     succeeded = {row.name: row.succeeded is not None for row in Upkeep.objects.all()}
     assert succeeded == {name: name != broken for name in JOBS}
 
@@ -178,9 +181,9 @@ def test_the_newest_one_of_a_client_stays_and_says_why_none_is_live(user, key, s
 def test_one_that_a_token_refers_to_stays_until_that_has_gone(user, key, token):
     lifecycle.regenerate(owner=user, origin=by(user))
     end(days_ago=91)
-    assert said(maintain()) == ["0", "0", "0", "0"]
+    assert said(maintain()) == ["0", "0", "0", "0", "0"]
     AccessToken.objects.update(expires=timezone.now())
-    assert said(maintain()) == ["1", "0", "0", "1"]
+    assert said(maintain()) == ["1", "0", "0", "0", "1"]
 
 
 def test_one_that_is_live_stays_however_old(user, key):
@@ -205,7 +208,7 @@ def test_every_size_of_part_finds_them_all(rows, user, key):
 
 def test_its_tables_are_reached_by_no_page(admin_user):
     browser = sign_in(Client(), admin_user)
-    for name in ("unsentnotice", "upkeep"):
+    for name in ("unsentnotice", "upkeep", "usedfrom", "usedon"):
         assert browser.get(f"{reverse('admin:index')}profiles/{name}/").status_code == 404
 
 
@@ -215,7 +218,7 @@ FILL = """
 from datetime import timedelta
 from django.contrib.sessions.models import Session
 from django.utils import timezone
-from profiles.models import AccessToken, ClientSecret
+from profiles.models import AccessToken, ClientSecret, UsedFrom, UsedOn
 now = timezone.now()
 ended = {"ends": now - timedelta(days=91), "ended": True}
 of_nobody = {"application_id": 1, "user_id": 1, "expires": now}
@@ -223,6 +226,8 @@ for rows in (
     [Session(session_key=f"{n:032}", session_data="x", expire_date=now) for n in range(5000)],
     [ClientSecret(client_id=f"{n:032}", digest=f"{n:064}", **ended) for n in range(5000)],
     [AccessToken(token_checksum=f"{n:064}", **of_nobody) for n in range(5000)],
+    [UsedOn(application_id=n, day=now - timedelta(days=91), tokens=1, calls=1) for n in range(5000)],
+    [UsedFrom(application_id=n, address="192.0.2.1", last_used=now - timedelta(days=91)) for n in range(5000)],
 ):
     type(rows[0]).objects.bulk_create(rows, batch_size=1000)
 """
@@ -246,5 +251,5 @@ def test_two_at_once_do_each_thing_once(database, tmp_path):  # security 63
         answers = [process.communicate(timeout=200) for process in both]
         assert [process.returncode for process in both] == [0, 0], answers
         done = [[int(number.replace(",", "")) for number in said(out)] for out, _ in answers]
-        assert [sum(numbers) for numbers in zip(*done, strict=True)] == [5000, 5000, 0, 5000]
-        assert len(site.sql("SELECT name FROM profiles_upkeep WHERE succeeded IS NOT NULL")) == 4
+        assert [sum(numbers) for numbers in zip(*done, strict=True)] == [5000, 5000, 10000, 0, 5000]
+        assert len(site.sql("SELECT name FROM profiles_upkeep WHERE succeeded IS NOT NULL")) == 5

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Concatenate, ParamSpec
 
-from ..clients import tokens, usage
+from ..clients import tokens, usage, uses
 from ..http import calls, errors, parameters
 from ..http.access import Access, declares
 from ..http.calls import Answer, Call
@@ -90,7 +90,9 @@ def bearer(*, right: str | None = None) -> Callable[[Callable[Concatenate[ApiCal
             except ApiRefused as refused:
                 answer = refused.answer
             else:
-                usage.note_use(allowed.token.client, partial(origin_of_client, call))
+                client, origin_of = allowed.token.client, partial(origin_of_client, call)
+                usage.note_use(client, origin_of)
+                uses.count(client, origin_of, address=call.address, calls=1)
             answer.headers["Cache-Control"] = "no-store"
             answer.headers["Vary"] = "Authorization"
             return answer

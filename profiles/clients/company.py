@@ -51,6 +51,8 @@ class About:
     name: str
     note: str
     access_profile: AccessProfile
+    mail_new_address: bool = False
+    """Whether the company is mailed when it is used from an address that it has not been used from in 90 days."""
 
 
 def of(company: Company, client_id: str) -> OAuthApplication | None:
@@ -89,7 +91,12 @@ def create(
     if OAuthApplication.objects.filter(company=company).count() >= settings.API_CLIENTS_AT_MOST:
         raise TooMany
     client = OAuthApplication.objects.create(
-        company=company, name=about.name, note=about.note, access_profile=profile, maker=actor
+        company=company,
+        name=about.name,
+        note=about.note,
+        access_profile=profile,
+        mail_new_address=about.mail_new_address,
+        maker=actor,
     )
     secret = changes.new_secret(client, origin, client.created)
     changes.record_of(client, Action.CREATED, origin)
@@ -111,7 +118,8 @@ def edit(
         return client
     gives_other_rights = client.access_profile != profile
     client.name, client.note, client.access_profile = about.name, about.note, profile
-    client.save(update_fields=["name", "note", "access_profile", "updated"])
+    client.mail_new_address = about.mail_new_address
+    client.save(update_fields=["name", "note", "access_profile", "mail_new_address", "updated"])
     changes.record_of(client, Action.EDITED, origin, detail=said, mailed=gives_other_rights)
     return client
 
@@ -275,4 +283,6 @@ def _difference(client: OAuthApplication, about: About) -> str:
         said.append(f"access profile: {client.access_profile} → {about.access_profile}")
     if client.note != about.note:
         said.append("note")
+    if client.mail_new_address != about.mail_new_address:
+        said.append("mail about new addresses: " + ("on" if about.mail_new_address else "off"))
     return "; ".join(said)

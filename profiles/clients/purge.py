@@ -1,4 +1,4 @@
-"""What is left of dead tokens and ended secrets, deleted once nobody has to know of it.
+"""What is left of dead tokens, of ended secrets and of uses, deleted once nobody has to know of it.
 
 Nothing is refused later for it: dead they are already. A part of the table at a time, each in a short transaction of
 its own, so that it needs no more memory for many rows than for few, and can be stopped and run again at any time,
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection
@@ -17,7 +17,8 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from .. import batches
-from ..models import AccessToken, ClientSecret
+from ..models import AccessToken, ClientSecret, OAuthApplication, UsedFrom, UsedOn
+from . import uses
 from .tokens import RECOGNISED_FOR
 
 ROWS, PAUSE = 5000, 0.2  # rows looked at in one transaction, and seconds that the database is left to others after it
@@ -75,7 +76,24 @@ def ended_secrets(*, rows: int = batches.AT_A_TIME, dry_run: bool = False) -> It
         yield from _disposed(ClientSecret.objects.filter(pk__in=set(found).difference(needed)), dry_run=dry_run)
 
 
-def _disposed(rows: QuerySet[ClientSecret], *, dry_run: bool) -> Iterator[int]:
+def past_uses(*, rows: int = batches.AT_A_TIME, dry_run: bool = False) -> Iterator[int]:
+    """Delete the days that are not told any more, and the addresses whose time is over; or only count them.
+
+    Not the latest address of a client that there is: see `uses`. Yields how many, after each part.
+    """
+    now = timezone.now()
+    days = UsedOn.objects.filter(day__lt=now.astimezone(UTC).date() - timedelta(days=uses.DAYS))
+    yield from _disposed(days, dry_run=dry_run)
+    later = UsedFrom.objects.filter(application=OuterRef("application"), last_used__gt=OuterRef("last_used"))
+    is_there = Exists(OAuthApplication.objects.filter(pk=OuterRef("application_id")))
+    past = UsedFrom.objects.filter(Exists(later) | ~is_there, last_used__lt=now - uses.REMEMBERED)
+    after = 0
+    while found := list(past.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:rows]):
+        after = found[-1]
+        yield from _disposed(UsedFrom.objects.filter(pk__in=found), dry_run=dry_run)
+
+
+def _disposed(rows: QuerySet[Any], *, dry_run: bool) -> Iterator[int]:
     if dry_run:
         yield rows.count()
     else:

@@ -114,6 +114,14 @@ WORDS: dict[str, Words] = {
         ),
         remedy=_("If in doubt, regenerate the secret key; that ends every access token too:"),
     ),
+    KeyEvent.Action.NEW_ADDRESS: Words(
+        subject=_("Your personal API access key was used from a new address"),
+        effect=_(
+            "It had not been used from this address in the past 90 days. You get at most three such mails a day, and "
+            "one about each address; My Profile shows the latest addresses, and Edit profile there stops these mails."
+        ),
+        remedy=_("Regenerate the secret key, or delete the key; that ends every access token too:"),
+    ),
     AccountEvent.Action.EMAIL_CHANGE_ASKED: Words(
         subject=_("A change of your e-mail address was asked for"),
         effect=_("Nothing has changed yet: it does when the link that was sent to the new address is followed."),
@@ -294,6 +302,15 @@ CLIENT_WORDS: dict[str, Words] = {
         effect=WORDS[KeyEvent.Action.TOKEN_LEAKED].effect,
         remedy=WORDS[KeyEvent.Action.TOKEN_LEAKED].remedy,
     ),
+    KeyEvent.Action.NEW_ADDRESS: Words(
+        subject=_("An API Client of your company was used from a new address"),
+        effect=_(
+            "It had not been used from this address in the past 90 days. There are at most three such mails a day, and "
+            "one about each address; the page of the client shows the latest addresses, and Edit there stops these "
+            "mails."
+        ),
+        remedy=_("Regenerate its secret key, or disable the client; that ends every access token too:"),
+    ),
     KeyEvent.Action.INTROSPECTION_GIVEN: Words(
         subject=_("An API Client of your company may introspect access tokens"),
         effect=_("As a resource server it may ask about every access token of this site: whose it is, and its scope."),
@@ -400,6 +417,12 @@ def _by_whom(event: KeyEvent | AccountEvent, reader: UnsentNotice) -> list[Fact]
     if not reader.is_actor and not by_colleague and event.via not in _BY_NO_USER:
         command = event.via == Event.Via.COMMAND
         return [(_("By"), _("an administrator, on the command line") if command else _("an administrator"))]
+    from_where: list[Fact] = [
+        (_("From"), event.address or _("an unknown address")),
+        (_("With"), without_links(event.user_agent) or _("an unknown client")),
+    ]
+    if event.action == KeyEvent.Action.NEW_ADDRESS:
+        return from_where
     by: str | _StrPromise = _("you, on the page My Profile")
     if by_colleague:
         by = without_links(event.actor.name) if event.actor else event.actor_uid
@@ -415,11 +438,7 @@ def _by_whom(event: KeyEvent | AccountEvent, reader: UnsentNotice) -> list[Fact]
         by = _("whoever found it")
     elif event.via == Event.Via.OAUTH:
         by = _("the first use of the new secret key")
-    return [
-        (_("By"), by),
-        (_("From"), event.address or _("an unknown address")),
-        (_("With"), without_links(event.user_agent) or _("an unknown client")),
-    ]
+    return [(_("By"), by), *from_where]
 
 
 def without_links(text: str) -> str:

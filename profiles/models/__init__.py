@@ -5,6 +5,7 @@ from .counters import Attempts, FactorFailures, FailureCount
 from .events import AccountEvent, Event, KeyEvent
 from .people import AccessProfile, Company, EmailChange, User, authenticators, let_in, new_uid, validate_rights
 from .upkeep import UnsentNotice, Upkeep
+from .uses import UsedFrom, UsedOn
 
 __all__ = (
     "AccessProfile",
@@ -22,6 +23,8 @@ __all__ = (
     "OldSecret",
     "UnsentNotice",
     "Upkeep",
+    "UsedFrom",
+    "UsedOn",
     "User",
     "authenticators",
     "let_in",

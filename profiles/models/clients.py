@@ -90,6 +90,10 @@ class OAuthApplication(Named, AbstractApplication):
         db_default=False,
         help_text=_("For a resource server: it may ask about every access token of this site (RFC 7662)."),
     )
+    # Of a company's client; of a key its owner says it (`User.mail_new_address`).
+    mail_new_address = models.BooleanField(
+        _("mail about new addresses"), default=False, db_default=False, editable=False
+    )
     # Of whichever secret; kept here too, so that unused clients are found without a look at all secrets.
     last_used = models.DateTimeField(_("last used"), null=True, editable=False)
     last_used_address = models.GenericIPAddressField(_("last used from"), null=True, editable=False)

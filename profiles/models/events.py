@@ -80,6 +80,7 @@ class KeyEvent(Event):
         LEAKED = "leaked", _("Secret key reported as leaked, and ended")
         OLD_SECRET_LEAKED = "old_secret_leaked", _("Old secret key reported as leaked, and ended")
         TOKEN_LEAKED = "token_leaked", _("Access token reported as leaked, and ended")
+        NEW_ADDRESS = "new_address", _("Used from a new address")
         # Of API Clients only.
         EDITED = "edited", _("API Client edited")
         DISABLED = "disabled", _("API Client disabled")
@@ -129,7 +130,7 @@ class KeyEvent(Event):
 
 
 # As `clients.company` writes it.
-_name_of_field = re.compile("(?:(?<=^)|(?<=; ))(?:name|access profile|note)(?=[:;]|$)")
+_name_of_field = re.compile("(?:(?<=^)|(?<=; ))(?:name|access profile|note|mail about new addresses)(?=[:;]|$)")
 
 # The actions of both kinds, in the words for an API Client.
 OF_API_CLIENTS: dict[str, _StrPromise] = {

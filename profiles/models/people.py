@@ -195,6 +195,8 @@ class User(AbstractBaseUser, PermissionsMixin, Named):
         verbose_name=_("access profile"),
     )
     marketing = models.BooleanField(_("news and offers by e-mail"), default=False)
+    mail_new_address = models.BooleanField(_("mail about new addresses"), default=False, db_default=False)
+    """Whether they are mailed when their key is used from an address that it has not been used from in 90 days."""
     # "" stands for the browser's language, and for UTC.
     language = models.CharField(_("language"), max_length=10, blank=True)
     time_zone = models.CharField(_("time zone"), max_length=64, blank=True)

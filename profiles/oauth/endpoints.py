@@ -17,7 +17,7 @@ from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.signals import app_authorized
 
 from .. import rights
-from ..clients import tokens, usage
+from ..clients import tokens, usage, uses
 from ..http import calls, errors, parameters
 from ..http.access import Access, declares
 from ..http.calls import Answer, Call
@@ -150,8 +150,11 @@ def create_token(call: Call, form: Form) -> Token:
     except tokens.Refused as refused:
         raise _not_proven(call, client, refused) from None
     call.client_id = client.client_id
-    usage.note_authentication(issued.client, partial(origin_of_client, call))
-    logger.info("token issued: client_id=%s address=%s", client.client_id, call.address or "-")
+    origin_of = partial(origin_of_client, call)
+    usage.note_authentication(issued.client, origin_of)
+    address = call.address
+    uses.count(issued.client, origin_of, address=address, tokens=1)
+    logger.info("token issued: client_id=%s address=%s", client.client_id, address or "-")
     if app_authorized.has_listeners(create_token):
         app_authorized.send(sender=create_token, request=call.as_request(), token=issued.row)
     return Token(issued.token, BEARER, issued.expires_in, issued.scope)
@@ -208,10 +211,13 @@ def introspect_token(call: Call, form: Form) -> Introspection:
     active access token. A token can end at any moment, so it asks for each request that it serves.
     """
     client = client_credentials(call, form)
-    found = _proven(call, client, partial(tokens.introspect, form.get("token", ""))).token
+    asked = _proven(call, client, partial(tokens.introspect, form.get("token", "")))
     _required_token(form)
+    found = asked.token
     if found is None:
         return Introspection(active=False)
+    if found.client.key_id != asked.client.key_id:
+        uses.count_call_elsewhere(found.client)
     # As of now: a right that was taken away since is no longer in the scope.
     scope = [name for name in found.scope.split() if name == rights.INHERIT or name in found.rights]
     return Introspection(
@@ -234,7 +240,9 @@ def _proven(call: Call, client: ClientCredentials, prove: Callable[..., Proven])
     except tokens.Refused as refused:
         raise _not_proven(call, client, refused) from None
     call.client_id = client.client_id
-    usage.note_authentication(proven.client, partial(origin_of_client, call))
+    origin_of = partial(origin_of_client, call)
+    usage.note_authentication(proven.client, origin_of)
+    uses.count(proven.client, origin_of, address=call.address)
     return proven
 
 

@@ -54,6 +54,13 @@ JOBS = (
         lambda: (rows.count() for rows in SessionStore.ended()),
     ),
     Job(
+        "uses",
+        "past days and addresses of use found",
+        "past days and addresses of use deleted",
+        purge.past_uses,
+        lambda: purge.past_uses(dry_run=True),
+    ),
+    Job(
         "notices",
         "notices to send found",
         "notices sent",
@@ -72,10 +79,10 @@ JOBS = (
 
 class Command(base.Command):
     help = (
-        "Does all that has to be done from time to time: deletes dead access tokens, ended sessions and counters, and "
-        "secret keys that ended 90 days ago, and sends notices that could not be sent. A job that fails does not stop "
-        "the others; the exit code is 0 only if all succeeded. It can be stopped and run again at any time, beside "
-        "full load and beside itself. Meant to be run every hour."
+        "Does all that has to be done from time to time: deletes dead access tokens, ended sessions and counters, "
+        "secret keys that ended 90 days ago, days and addresses of use that are told no more; and sends notices "
+        "that could not be sent. A job that fails does not stop the others; the exit code is 0 only if all succeeded. "
+        "It can be stopped and run again at any time, beside full load and beside itself. Meant to be run every hour."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -1,0 +1,202 @@
+"""From where clients are used, and how much: counted in the process, and written down once a minute.
+
+A request only adds to a number in memory. A minute after the first of them a thread of its own writes what the process
+has counted: to the row of the day of each client (`tokens = tokens + n`), and of each address when it was last used. So
+however busy a client is, a process writes its rows once a minute. What is counted when a server stops is written at its
+end; one that is killed loses a minute at most. Days are those of UTC, exact to the minute in which a day ends.
+
+Addresses are remembered for `REMEMBERED`, and the latest of a client for good: by it, one that the client is used from
+after a long time is known to be new. `purge.past_uses` deletes the others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from threading import Lock, Timer
+from typing import Any
+
+from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
+
+from ..models import Event, KeyEvent, OAuthApplication, UsedFrom
+from ..origin import Origin
+from . import changes
+from .changes import Action
+from .tokens import ProvenClient
+
+logger = logging.getLogger(__name__)
+
+EVERY = timedelta(minutes=1)
+
+# For how many days it is told how much a client is used, today included.
+DAYS = 30
+# An address is new if the client has not been used from it for so long.
+REMEMBERED = timedelta(days=90)
+# Of each client: what a flood of addresses, which IPv6 makes easy, can fill. The oldest go.
+ADDRESSES_AT_MOST = 100
+# Of each client, in 24 hours.
+MAILS_AT_MOST = 3
+
+# How many clients are written in one transaction.
+AT_A_TIME = 500
+
+
+@dataclass(slots=True)
+class _Minute:
+    """The uses of one client since the last time that they were written down."""
+
+    begun: datetime
+    tokens: int = 0
+    calls: int = 0
+    agents: dict[str, str] = field(default_factory=dict)
+    """By each address the client program, as it was first seen."""
+
+
+Counted = Sequence[tuple[int, _Minute]]  # by the number of the client
+
+_counted: dict[int, _Minute] = {}
+_counting = Lock()
+_writing = Lock()
+
+
+def count(
+    client: ProvenClient, origin_of: Callable[[], Origin], *, address: str | None, tokens: int = 0, calls: int = 0
+) -> None:
+    """Count a use of this client, from its own address. `origin_of` is called if the address has not been seen yet."""
+    with _counting:
+        minute = _minute_of(client.key_id)
+        minute.tokens += tokens
+        minute.calls += calls
+        if address and address not in minute.agents and len(minute.agents) < ADDRESSES_AT_MOST:
+            minute.agents[address] = origin_of().user_agent
+
+
+def count_call_elsewhere(client: ProvenClient) -> None:
+    """Count a call at a resource server, which has asked about a token of this client. From where, we do not know."""
+    with _counting:
+        _minute_of(client.key_id).calls += 1
+
+
+def _minute_of(key_id: int) -> _Minute:
+    minute = _counted.get(key_id)
+    if minute is None:
+        if not _counted:
+            _write_later()
+        minute = _counted[key_id] = _Minute(timezone.now())
+    return minute
+
+
+def _write_later() -> None:
+    later = Timer(EVERY.total_seconds(), _write_in_thread)
+    later.daemon = True  # the end of the server waits for none: it writes itself
+    later.start()
+
+
+def _write_in_thread() -> None:
+    try:
+        write()
+    finally:
+        connection.close()
+
+
+def write() -> None:
+    """Write down what this process has counted. What cannot be written is told in the log, and lost."""
+    with _writing:
+        with _counting:
+            # In this order in each process, so that no two wait for each other's rows.
+            counted = sorted(_counted.items())
+            _counted.clear()
+        for begin in range(0, len(counted), AT_A_TIME):
+            part = counted[begin : begin + AT_A_TIME]
+            try:
+                _write_days(part)
+                for key_id, minute in _write_known_addresses(part):
+                    _write_addresses(key_id, minute)
+            except DatabaseError:
+                logger.warning("could not note the uses of %s clients", len(part), exc_info=True)
+
+
+# A client that is gone has no row.
+_ADD_TO_DAY = """
+INSERT INTO profiles_usedon (application_id, day, tokens, calls)
+SELECT id, %s, %s, %s FROM profiles_oauthapplication WHERE id = %s
+    ON CONFLICT (application_id, day) DO UPDATE
+   SET tokens = profiles_usedon.tokens + excluded.tokens, calls = profiles_usedon.calls + excluded.calls
+"""
+_USED_AGAIN = "UPDATE profiles_usedfrom SET last_used = %s, user_agent = %s WHERE id = %s AND last_used < %s"
+
+
+def _write_days(counted: Counted) -> None:
+    as_value = connection.ops.adapt_datefield_value
+    _execute_all(
+        _ADD_TO_DAY,
+        [(as_value(minute.begun.astimezone(UTC).date()), minute.tokens, minute.calls, key) for key, minute in counted],
+    )
+
+
+def _write_known_addresses(counted: Counted) -> list[tuple[int, _Minute]]:
+    """Note the use from those that are known; what is left are clients with addresses that are new, and only these."""
+    left = {key_id: dict(minute.agents) for key_id, minute in counted}
+    begun = {key_id: minute.begun for key_id, minute in counted}
+    as_value = connection.ops.adapt_datetimefield_value
+    again = []
+    for row in UsedFrom.objects.filter(application__in=left).order_by("pk"):
+        at = begun[row.application_id]
+        if row.last_used >= at - REMEMBERED:
+            agent = left[row.application_id].pop(_plain(row.address), None)
+            if agent is not None:
+                again.append((as_value(at), agent, row.pk, as_value(at)))
+    _execute_all(_USED_AGAIN, again)
+    return [(key_id, _Minute(begun[key_id], agents=agents)) for key_id, agents in left.items() if agents]
+
+
+@transaction.atomic
+def _write_addresses(key_id: int, minute: _Minute) -> None:
+    """Note the use of a client from addresses that are new; and mail about it, if that is wanted.
+
+    Not about the first of all: it is no surprise, and all that there is to compare with.
+    """
+    clients = OAuthApplication.objects.select_related("user__company", "company").filter(pk=key_id)
+    client = clients.first()
+    if client is None or not changes.lock(changes.owner_of(client)) or not clients.exists():
+        return
+    known = {_plain(row.address): row for row in client.used_from.all()}
+    since = minute.begun - REMEMBERED
+    new = []
+    for address, agent in minute.agents.items():
+        row = known.get(address) or UsedFrom(application=client, address=address, last_used=since)
+        if row.last_used <= since:  # else another process has noted it meanwhile
+            new.append(address)
+        row.last_used, row.user_agent = max(row.last_used, minute.begun), agent
+        row.save()
+    latest = client.used_from.order_by("-last_used", "-pk").values_list("pk", flat=True)[:ADDRESSES_AT_MOST]
+    client.used_from.exclude(pk__in=list(latest)).delete()
+    if known and (client.mail_new_address if client.is_companys else client.owner.mail_new_address):
+        _mail(client, new, minute)
+
+
+def _mail(client: OAuthApplication, addresses: Iterable[str], minute: _Minute) -> None:
+    """Mail about these addresses, but once about each in the time for which one is remembered, and not too often."""
+    events = KeyEvent.objects.filter(client_id=client.client_id, action=Action.NEW_ADDRESS)
+    told = list(events.filter(time__gt=minute.begun - REMEMBERED).values_list("address", "time"))
+    before = {_plain(address) for address, _ in told if address}
+    a_day_ago = timezone.now() - timedelta(days=1)
+    left = MAILS_AT_MOST - sum(time > a_day_ago for _, time in told)
+    for address in [it for it in addresses if it not in before][: max(left, 0)]:
+        changes.record_of(client, Action.NEW_ADDRESS, Origin(None, Event.Via.OAUTH, address, minute.agents[address]))
+
+
+def _plain(address: str) -> str:
+    """An address as requests have it: PostgreSQL writes some of IPv6 in another way."""
+    return str(ip_address(address))
+
+
+def _execute_all(sql: str, values: Sequence[Sequence[Any]]) -> None:
+    """Run a statement once for each of these, in one transaction and in this order."""
+    if values:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.executemany(sql, values)
