@@ -85,6 +85,9 @@ class Site:
     def revoke(self, person: Person, reason: str) -> None:
         self._run(f"revoke({person.email!r}, {reason!r})")
 
+    def use(self, person: Person) -> None:
+        self._run(f"used({person.email!r})")
+
     def _run(self, call: str) -> str:
         return self.server.manage("shell", "--no-imports", "-c", f"from tests.browser_people import *; {call}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from datetime import timedelta
 
 from allauth.account.authentication import AUTHENTICATION_METHODS_SESSION_KEY
 from django.conf import settings
@@ -12,11 +13,12 @@ from django.contrib.auth.hashers import make_password
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import transaction
 from django.http import HttpRequest
+from django.utils import timezone
 
 from profiles.account.allauth_internals import reauthenticate_by_password
 from profiles.clients import lifecycle
 from profiles.management.commands.demodata import COMPANY
-from profiles.models import AccessProfile, Company, KeyEvent, User
+from profiles.models import AccessProfile, Company, KeyEvent, OAuthApplication, UsedFrom, UsedOn, User
 from profiles.origin import Origin
 
 from .server import DEMO_PASSWORD
@@ -54,6 +56,18 @@ def revoke(email: str, reason: str) -> None:
     admin = User.objects.get(email="admin@demo.example")
     owner = User.objects.get(email=email)
     lifecycle.revoke(owner=owner, origin=Origin(actor=admin, via=KeyEvent.Via.ADMIN), reason=reason)
+
+
+def used(email: str) -> None:
+    """As if somebody's key had been used for a month, from several addresses, with a token for each call."""
+    key, now = OAuthApplication.objects.get(user__email=email), timezone.now()
+    addresses = ["203.0.113.7", *(f"2001:db8:ffff:ffff:ffff:ffff:ffff:{number:x}" for number in range(0xFFF0, 0xFFF4))]
+    for number, address in enumerate(addresses):
+        moment = now - timedelta(days=number)
+        UsedFrom.objects.create(application=key, address=address, user_agent="a" * 200, last_used=moment)
+    for number in range(30):
+        day = (now - timedelta(days=number)).date()
+        UsedOn.objects.create(application=key, day=day, tokens=100 * number, calls=100 * number)
 
 
 def leave(email: str) -> None:

@@ -63,6 +63,15 @@ def active(person: Visit) -> None:
         summary.click()
 
 
+def used(person: Visit) -> None:
+    person.make_key()
+    person.site.use(person.person)
+    person.open()
+    person.page.get_by_text("Used from", exact=True).click()
+    expect(person.page.get_by_text("2001:db8:ffff:ffff:ffff:ffff:ffff:fff3")).to_be_visible()
+    expect(person.page.locator(".hint")).to_be_visible()
+
+
 def two_secrets(person: Visit) -> None:
     person.site.assert_works(*person.make_key(), person.person)
     person.regenerate("Stops when the new one is first used, in 7 days at the latest")
@@ -232,6 +241,7 @@ STATES = [
     hidden_and_copied,
     regenerated,
     active,
+    used,
     two_secrets,
     two_secrets_and_the_new_one_is_shown,
     ended_and_tried,

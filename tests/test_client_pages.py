@@ -280,7 +280,9 @@ def test_the_form_says_the_flow_as_a_fact_and_offers_what_may_be_given(browser, 
     offered_ones = {option["value"] for option in tags["option"]}
     assert offered_ones == {"", client_profile.uid, manager.access_profile.uid}
     sent = [its["name"] for its in tags["input"] + tags["select"] + tags["textarea"]]
-    assert sorted(sent) == sorted(["csrfmiddlewaretoken"] * 2 + ["version", "name", "note", "access_profile"])
+    assert sorted(sent) == sorted(
+        ["csrfmiddlewaretoken"] * 2 + ["version", "name", "note", "access_profile", "mail_new_address"]
+    )
     (focused,) = tags.with_attribute("autofocus")
     assert focused["name"] == "name"
 
@@ -866,8 +868,9 @@ def test_names_and_notes_are_shown_as_text(browser, manager, client_profile):
 
 def test_the_page_takes_few_queries(browser, manager, api_client, django_assert_num_queries):
     use(api_client)
-    # 1 the session, 2 its user, 3 the client, 4 its events, 5 its secrets, 6 to whom it was shown, 7 who has left
-    with django_assert_num_queries(7):
+    # 1 the session, 2 its user, 3 the client, 4 its events, 5 its secrets, 6 the days and 7 the addresses of its use,
+    # 8 to whom it was shown, 9 who has left
+    with django_assert_num_queries(9):
         browser.get(page_of(api_client))
 
 

@@ -148,9 +148,10 @@ def test_the_page_comes_compressed_and_its_size_tells_nothing(signed_in, key):
     assert len(sizes) > 5  # random, against BREACH: the page is the same each time
 
 
-def test_four_queries_make_the_page(signed_in, key, django_assert_num_queries):
-    # 1 the session, 2 its user with company, access profile and key, 3 the last events, 4 the key's secrets
-    with django_assert_num_queries(4):
+def test_six_queries_make_the_page(signed_in, key, django_assert_num_queries):
+    # 1 the session, 2 its user with company, access profile and key, 3 the last events, 4 the key's secrets, 5 the days
+    # and 6 the addresses of its use
+    with django_assert_num_queries(6):
         signed_in.get(PROFILE)
 
 

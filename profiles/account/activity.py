@@ -26,7 +26,7 @@ from ..pages.base import page
 
 PAGE = 50
 # What users say about themselves: changes of these are one kind of event, which names the fields.
-DETAILS = ("job_title", "phone_number", "country", "language", "time_zone", "marketing")
+DETAILS = ("job_title", "phone_number", "country", "language", "time_zone", "marketing", "mail_new_address")
 _name_of_detail = re.compile(rf"(?:(?<=^)|(?<=; ))({'|'.join(DETAILS)})(?=[:;]|$)")
 
 

@@ -76,12 +76,22 @@ class DetailsForm(FreeTextForm, forms.ModelForm):
 
     class Meta:
         model = User
-        fields = ("name", "job_title", "phone_number", "country", "language", "time_zone", "marketing")
+        fields = (
+            "name",
+            "job_title",
+            "phone_number",
+            "country",
+            "language",
+            "time_zone",
+            "mail_new_address",
+            "marketing",
+        )
         labels = {
             "name": gettext_lazy("Name"),
             "job_title": gettext_lazy("Job title"),
             "phone_number": gettext_lazy("Phone number"),
             "country": gettext_lazy("Country"),
+            "mail_new_address": gettext_lazy("Mail me when my API access key is used from a new address"),
             "marketing": gettext_lazy("Send me news and offers by e-mail"),
         }
         widgets = {

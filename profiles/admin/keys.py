@@ -12,6 +12,7 @@ from django.contrib import admin
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
@@ -22,6 +23,7 @@ from django.utils.translation import gettext_lazy
 from .. import reach
 from ..clients import tokens
 from ..models import AccessToken, ClientSecret, Company, OAuthApplication, User
+from ..pages.uses import Uses
 from .base import (
     CappedCount,
     ChoiceFilter,
@@ -170,6 +172,7 @@ class KeyAdmin(Deeds, ReadOnly, ListAdmin):
             "last_used_time",
             "last_used_address",
             "last_used_agent",
+            "used_from",
             "active_tokens_counted",
         )
 
@@ -254,6 +257,11 @@ class KeyAdmin(Deeds, ReadOnly, ListAdmin):
     @admin.display(description=gettext_lazy("last used (UTC)"))
     def last_used_time(self, obj: OAuthApplication) -> str:
         return moment(obj.last_used) or _("Never")
+
+    @admin.display(description=gettext_lazy("used from"))
+    def used_from(self, obj: OAuthApplication) -> str:
+        found = Uses.of(obj)
+        return render_to_string("profiles/partials/uses.html", {"uses": found}) if found else ""
 
     @admin.display(description=gettext_lazy("last used (UTC)"), ordering="last_used")
     def last_use(self, obj: OAuthApplication) -> SafeString:

@@ -40,7 +40,7 @@ class AboutForm(FreeTextForm, PromptForm):
     """What is said about a client. Nothing is lost by it, so Enter in a field sends it, as it does elsewhere."""
 
     guarded = False
-    ABOUT = ("name", "note", "access_profile")
+    ABOUT = ("name", "note", "access_profile", "mail_new_address")
 
     name = NameFormField(
         label=_("Name"),
@@ -63,6 +63,9 @@ class AboutForm(FreeTextForm, PromptForm):
         required=False,
         help_text=_("Who runs it, where, and whom to ask. Everybody who may view API Clients reads it."),
         widget=forms.Textarea(attrs={"rows": 3}),
+    )
+    mail_new_address = forms.BooleanField(
+        label=_("Mail those who may edit API Clients when it is used from a new address"), required=False
     )
 
     def __init__(self, subject: Subject, *, initial: dict[str, Any] | None = None) -> None:
@@ -115,7 +118,12 @@ class EditForm(AboutForm):
         super().__init__(subject, initial=initial)
         client = subject.client
         if client and client.access_profile and not self.is_bound and initial is None:
-            self.initial = {"name": client.name, "note": client.note, "access_profile": client.access_profile.uid}
+            self.initial = {
+                "name": client.name,
+                "note": client.note,
+                "access_profile": client.access_profile.uid,
+                "mail_new_address": client.mail_new_address,
+            }
 
 
 class DisableForm(PromptForm):

@@ -26,6 +26,7 @@ from ..models import ClientSecret, KeyEvent, OAuthApplication
 from ..templatetags.moments import absolute, clock
 from .base import wants_part
 from .subject import LOST, Subject
+from .uses import Uses
 
 EVENTS_SHOWN = 10
 # How long it is told that an ended secret was tried.
@@ -96,7 +97,7 @@ def answer(
     request = subject.request
     if request.method == "POST":
         subject = subject.as_now()
-    context = {**_state(subject), "secret": secret, "done": done}
+    context = {**_state(subject, secret), "secret": secret, "done": done}
     notices = list(notices or [])
     if refusal:
         notices.append(("warning", why_refused(subject, refusal, context["changed"])))
@@ -111,8 +112,8 @@ def answer(
     return render(request, subject.page_template, context, status=status)
 
 
-def _state(subject: Subject) -> dict[str, Any]:
-    """What the section says of the client, there or not."""
+def _state(subject: Subject, secret: str) -> dict[str, Any]:
+    """What the section says of the client, there or not; beside a secret that is shown it says less."""
     events = subject.last_events(EVENTS_SHOWN)
     changed = last_change(events)
     no_more = len(events) < EVENTS_SHOWN
@@ -124,6 +125,7 @@ def _state(subject: Subject) -> dict[str, Any]:
         "may": subject.may,
         "version": changed.pk if changed else 0 if no_more else subject.version(),
         "secrets": Secrets.of(subject.client),
+        "uses": Uses.of(subject.client) if subject.client and not secret else None,
         "events": events,
         "changed": changed,
         "revoked": changed if changed and changed.action == Action.REVOKED else None,
