@@ -112,7 +112,8 @@ def _fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
     usage._noted.clear()
     usage._used_before.clear()
     uses._counted.clear()
-    monkeypatch.setattr(uses, "_write_later", lambda: None)  # it would write into another test's database
+    uses._written.clear()
+    monkeypatch.setattr(uses, "_wake_writer", lambda: None)  # it would write into another test's database
     client_failures._reached.clear()
     monkeypatch.setattr(shared_cache, "state", type(shared_cache.state)())
     monkeypatch.setattr(outages, "database", outages.Outage())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from ipaddress import ip_address
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from .oauth import INTROSPECT, REVOKE, TOKEN, post
 pytestmark = pytest.mark.django_db
 
 # The fixtures of all tests put another one in its place.
-WRITE_LATER = uses._write_later
+WAKE_WRITER = uses._wake_writer
 HOME, OFFICE = "203.0.113.7", "2001:db8:0:1::beef"
 
 
@@ -149,38 +150,73 @@ def test_threads_lose_no_count(key):
 # --- When and how it is written ---------------------------------------------------------------------------
 
 
-def test_nothing_is_written_before_the_minute_is_over(key, django_assert_num_queries):
+def test_a_request_writes_nothing(key, django_assert_num_queries):
     with django_assert_num_queries(0):
         used(key, times=100)
     assert days(key) == []
 
 
-def test_the_first_count_sets_the_clock_once(key, other_user, monkeypatch):
-    set_for = []
-    monkeypatch.setattr(uses, "_write_later", lambda: set_for.append("a minute"))
-    used(key, times=3)
-    used(make_key(other_user))
-    assert len(set_for) == 1
-    uses.write()
+def test_a_client_is_written_at_once_and_then_once_a_minute(key, other_user, monkeypatch):
+    clock = 1000.0
+    monkeypatch.setattr(uses, "monotonic", lambda: clock)
+    other = make_key(other_user)
+
+    def write_at(moment: float) -> list[int]:
+        nonlocal clock
+        clock = moment
+        uses.write(due_by=moment)
+        return [sum(calls for _, _, calls in days(pair)) for pair in (key, other)]
+
     used(key)
-    assert len(set_for) == 2
+    assert write_at(1000) == [1, 0]
+    used(key, times=5)
+    used(other)
+    assert write_at(1059.9) == [1, 1]  # what is new does not wait for the others, and they do not come with it
+    assert write_at(1060) == [6, 1]
+    used(key)
+    assert write_at(1119.9) == [6, 1]
+    assert write_at(1120) == [7, 1]
+    used(key)
+    uses.write()  # the end of the server waits for nothing
+    assert days(key) == [(today(), 0, 8)]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_minute_later_it_is_written_by_a_thread_of_its_own(key, monkeypatch):
-    done = threading.Event()
+def test_a_thread_of_its_own_writes_and_outlives_a_failure(key, monkeypatch, caplog):
+    """Also one that is not the database's: else the process would go on counting, and never write again."""
     write = uses.write
+    looks: list[float] = []
 
-    def write_and_say_so() -> None:
-        write()
-        done.set()
+    class TestIsOver(Exception):
+        pass
 
-    monkeypatch.setattr(uses, "_write_later", WRITE_LATER)
-    monkeypatch.setattr(uses, "EVERY", timedelta(seconds=0.01))
-    monkeypatch.setattr(uses, "write", write_and_say_so)
+    def run() -> None:
+        with suppress(TestIsOver):
+            uses._keep_writing()
+
+    def write_with_a_defect(**due: float) -> None:
+        write(**due)
+        if not looks:
+            raise ValueError("a defect of ours")
+
+    def rest(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 1:
+            used(key)
+        else:
+            raise TestIsOver
+
+    writer = Thread(target=run)
+    monkeypatch.setattr(uses, "EVERY", timedelta(0))
+    monkeypatch.setattr(uses, "write", write_with_a_defect)
+    monkeypatch.setattr(uses, "sleep", rest)
+    monkeypatch.setattr(uses, "_writer", writer)
+    monkeypatch.setattr(uses, "_wake_writer", WAKE_WRITER)
     used(key)
-    assert done.wait(60)
-    assert days(key) == [(today(), 0, 1)]
+    writer.join(60)
+    assert days(key) == [(today(), 0, 2)]
+    assert looks == [uses.GATHERING] * 2
+    assert "a defect of ours" in caplog.text
 
 
 def test_it_is_added_up(key):

@@ -1,9 +1,11 @@
 """From where clients are used, and how much: counted in the process, and written down once a minute.
 
-A request only adds to a number in memory. A minute after the first of them a thread of its own writes what the process
-has counted: to the row of the day of each client (`tokens = tokens + n`), and of each address when it was last used. So
-however busy a client is, a process writes its rows once a minute. What is counted when a server stops is written at its
-end; one that is killed loses a minute at most. Days are those of UTC, exact to the minute in which a day ends.
+A request only adds to a number in memory. A thread of its own writes what the process has counted: to the row of the
+day of each client (`tokens = tokens + n`), and of each address when it was last used. A use is written at once if its
+client has not been written in the last minute, so that who tries a key sees it on the page; else when that minute is
+over. So however busy a client is, a process writes its rows once a minute. What is counted when a server stops is
+written at its end; one that is killed loses a minute at most. Days are those of UTC, exact to the minute in which a day
+ends.
 
 Addresses are remembered for `REMEMBERED`, and the latest of a client for good: by it, one that the client is used from
 after a long time is known to be new. `purge.past_uses` deletes the others.
@@ -16,7 +18,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
-from threading import Lock, Timer
+from math import inf
+from threading import Condition, Lock, Thread
+from time import monotonic, sleep
 from typing import Any
 
 from django.db import DatabaseError, connection, transaction
@@ -31,6 +35,8 @@ from .tokens import ProvenClient
 logger = logging.getLogger(__name__)
 
 EVERY = timedelta(minutes=1)
+# How long the thread lets uses gather before it looks again, in seconds: many clients are written together.
+GATHERING = 1
 
 # For how many days it is told how much a client is used, today included.
 DAYS = 30
@@ -50,6 +56,8 @@ class _Minute:
     """The uses of one client since the last time that they were written down."""
 
     begun: datetime
+    due: float = -inf
+    """From when on it is to be written, on the clock `time.monotonic`."""
     tokens: int = 0
     calls: int = 0
     agents: dict[str, str] = field(default_factory=dict)
@@ -59,8 +67,12 @@ class _Minute:
 Counted = Sequence[tuple[int, _Minute]]  # by the number of the client
 
 _counted: dict[int, _Minute] = {}
-_counting = Lock()
+_counting = Condition(Lock())
 _writing = Lock()
+# When this process last wrote a client (its number -> monotonic seconds). Emptied when it grows: a client is then
+# written once more than it must be.
+_written: dict[int, float] = {}
+_AT_MOST = 50_000
 
 
 def count(
@@ -84,32 +96,39 @@ def count_call_elsewhere(client: ProvenClient) -> None:
 def _minute_of(key_id: int) -> _Minute:
     minute = _counted.get(key_id)
     if minute is None:
-        if not _counted:
-            _write_later()
-        minute = _counted[key_id] = _Minute(timezone.now())
+        due = _written.get(key_id, -inf) + EVERY.total_seconds()
+        minute = _counted[key_id] = _Minute(timezone.now(), due)
+        _wake_writer()
     return minute
 
 
-def _write_later() -> None:
-    later = Timer(EVERY.total_seconds(), _write_in_thread)
-    later.daemon = True  # the end of the server waits for none: it writes itself
-    later.start()
+def _wake_writer() -> None:
+    """Start the thread that writes, or have it look. Not before the first use: no thread comes along into a worker."""
+    if not _writer.is_alive():
+        _writer.start()
+    _counting.notify()
 
 
-def _write_in_thread() -> None:
-    try:
-        write()
-    finally:
-        connection.close()
-
-
-def write() -> None:
-    """Write down what this process has counted. What cannot be written is told in the log, and lost."""
-    with _writing:
+def _keep_writing() -> None:
+    while True:
         with _counting:
-            # In this order in each process, so that no two wait for each other's rows.
-            counted = sorted(_counted.items())
-            _counted.clear()
+            _counting.wait_for(lambda: _counted)
+        try:
+            write(due_by=monotonic())
+        except Exception:
+            logger.exception("could not note the uses of clients")  # and goes on: nobody would start the thread again
+        finally:
+            connection.close()
+        sleep(GATHERING)
+
+
+_writer = Thread(target=_keep_writing, name="uses", daemon=True)
+
+
+def write(*, due_by: float = inf) -> None:
+    """Write down what this process has counted and is due. What cannot be written is told in the log, and lost."""
+    with _writing:
+        counted = _taken(due_by)
         for begin in range(0, len(counted), AT_A_TIME):
             part = counted[begin : begin + AT_A_TIME]
             try:
@@ -118,6 +137,16 @@ def write() -> None:
                     _write_addresses(key_id, minute)
             except DatabaseError:
                 logger.warning("could not note the uses of %s clients", len(part), exc_info=True)
+
+
+def _taken(due_by: float) -> Counted:
+    with _counting:
+        # In this order in each process, so that no two wait for each other's rows.
+        keys = sorted(key for key, minute in _counted.items() if minute.due <= due_by)
+        if len(_written) + len(keys) > _AT_MOST:
+            _written.clear()
+        _written.update(dict.fromkeys(keys, monotonic()))
+        return [(key, _counted.pop(key)) for key in keys]
 
 
 # A client that is gone has no row.
