@@ -14,6 +14,7 @@
 - `hostile`: such requests made by Hypothesis, and that they did no harm.
 - `server`: the product in processes of its own, on a database of its own.
 - `version_folder`: a version as an operator has it: built, and read-only.
+- `policies`: companies with a policy for the API, and secrets of any age.
 - `api_clients`: API Clients of such a site.
 - `between`: what a program asks a running site for, and tokens that end meanwhile.
 - `mail_server`: a mail server that keeps what it is sent.

@@ -40,7 +40,7 @@ RULES = [
         only={"credentials", "rights", "text"},
     ),
     Rule(
-        {"credentials", "rights", "text"},
+        {"credentials", "policy", "rights", "text"},
         "They are rules about values: usable without a database, and before Django's models are there.",
         only={"credentials", "rights", "text"},
     ),

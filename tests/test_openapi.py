@@ -21,6 +21,7 @@ from profiles.models import AccessProfile, User
 
 from .api import ALL_NEEDED, CLIENTS, CURRENT, NEEDS, PROFILES, RIGHTS, USERS, call, get
 from .oauth import GRANT, INTROSPECT, REVOKE, TOKEN, ask, post
+from .policies import lay_down
 from .server import ROOT
 
 DOCUMENT = openapi.document()
@@ -178,6 +179,7 @@ REFUSED = {
     "token.missing": (RIGHTS, ""),
     "token.invalid": (RIGHTS, ""),
     "right.missing": (PROFILES, ""),
+    "address.not.allowed": (CURRENT, ""),
     "resource.unknown": ("/api/v1/nothing", ""),
     "method.not.allowed": (USERS, ""),
 }
@@ -185,8 +187,10 @@ REFUSED = {
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("code", REFUSED)
-def test_refusals_are_as_described(code, full_token, access_profile):
+def test_refusals_are_as_described(code, full_token, access_profile, company):
     path, query = REFUSED[code]
+    if code == "address.not.allowed":
+        lay_down(company, networks=("203.0.113.0/24",))
     if code == "right.missing":
         access_profile.rights = []
         access_profile.save()

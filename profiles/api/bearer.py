@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Concatenate, ParamSpec
 
+from .. import policy
 from ..clients import tokens, usage, uses
 from ..http import calls, errors, parameters
 from ..http.access import Access, declares
@@ -36,6 +37,7 @@ ENDED: dict[str, str] = {
     EndReason.DELETED: "ended when its client was deleted,",
     EndReason.REVOKED: "ended when its client was revoked,",
     EndReason.LEAKED: "ended when the secret key was reported as leaked,",
+    policy.TOO_OLD: "ended when the secret key became older than its company allows,",
 }
 
 
@@ -110,11 +112,11 @@ def _authenticated(call: Call, right: str | None) -> ApiCall:
     scheme, _, value = call.header("HTTP_AUTHORIZATION").strip().partition(" ")
     if scheme.lower() != "bearer":
         raise _missing()
-    token = tokens.look_up(value.strip())
+    token = tokens.look_up(value.strip(), lambda: call.address)
     if not isinstance(token, tokens.ActiveToken):
         reason = (token.reason or "switched_off") if token else "unknown"
         logger.warning("token refused: path=%s address=%s reason=%s", call.path, call.address or "-", reason)
-        raise _invalid(token)
+        raise _elsewhere() if reason == policy.ELSEWHERE else _invalid(token)
     call.client_id = token.client_id
     if right is not None and right not in token.rights:
         raise insufficient(right)
@@ -175,12 +177,23 @@ def _missing() -> ApiRefused:
 
 def _invalid(end: tokens.End | None) -> ApiRefused:
     description = "The access token is malformed, unknown, expired or revoked."
-    if end and end.reason in ENDED:
+    if end and end.reason == policy.NO_KEYS:
+        description = "The access token is refused: the company of its user allows no personal keys."
+    elif end and end.reason in ENDED:
         description = f"The access token {ENDED[end.reason]} at {end.at:%Y-%m-%dT%H:%M:%SZ}."
     return ApiRefused(
         errors.TOKEN_INVALID,
         description,
         headers=_challenge(error="invalid_token", error_description=description),
+    )
+
+
+def _elsewhere() -> ApiRefused:
+    description = "The company of this client allows no access from this address."
+    return ApiRefused(
+        errors.ADDRESS_REFUSED,
+        description,
+        headers=_challenge(error="access_denied", error_description=description),
     )
 
 

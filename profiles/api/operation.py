@@ -56,7 +56,8 @@ def described(
     path: str, *, answers: Mapping[int, Content], refusals: tuple[Refusal, ...] = (), **said: Unpack[Said]
 ) -> Callable[[Function], Function]:
     """Only declare: for a function that lets in by itself whoever has a token."""
-    own = (errors.BAD_REQUEST, errors.UNAUTHORIZED, errors.NOT_ALLOWED, *refusals)  # the last of a status counts
+    usual = (errors.BAD_REQUEST, errors.UNAUTHORIZED, errors.ELSEWHERE, errors.NOT_ALLOWED)
+    own = (*usual, *refusals)  # the last of a status counts
     return lambda function: declare(function, path=f"/api/v1/{path}", answers=answers, own_refusals=own, **said)
 
 

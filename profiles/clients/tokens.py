@@ -19,27 +19,30 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from math import ceil
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from django.utils import timezone
 from oauth2_provider.settings import oauth2_settings
 
 from .. import credentials, rights
 from ..models import AccessToken, ClientSecret, OAuthApplication
+from ..policy import Terms, Where
 from ..statements import Row, Statement
 
 # How long after its end a secret is still told from one that never was.
 RECOGNISED_FOR = timedelta(days=90)
 
 EndReason = ClientSecret.EndReason
+Values: TypeAlias = dict[str, Any]
+"""Of a statement by which a client proves itself: `client_id`, `secret` (its digest), `now`, and others."""
 
 
 @dataclass(frozen=True, slots=True)
 class End:
     """Why something is accepted no more, and since when.
 
-    The reason is one of `ClientSecret.EndReason`, or "expired" for a token, or "" where it concerns nobody who only has
-    a token: its owner or its client is switched off.
+    The reason is one of `ClientSecret.EndReason`, or "expired" for a token, or one of `policy`, or "" where it concerns
+    nobody who only has a token: its owner or its client is switched off.
     """
 
     reason: str
@@ -56,6 +59,14 @@ class Refused(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class RefusedByPolicy(Refused):
+    """The secret is good, and the policy of the client's company refuses it. Only who has it can learn this."""
+
+    def __init__(self, reason: str, terms: Terms) -> None:
+        super().__init__(reason)
+        self.terms = terms
 
 
 class SecretEnded(Refused):
@@ -137,14 +148,14 @@ class Owner(NamedTuple):
 class ActiveToken:
     """A token that is accepted at this moment, with its key and its owner as they are at this moment."""
 
-    __slots__ = ("_created", "_ends", "client", "client_id", "id", "owner", "scope")
+    __slots__ = ("_created", "_ends", "_terms", "client", "client_id", "id", "owner", "scope")
 
     def __init__(self, row: Row) -> None:
         """From the columns of `_TOKEN`."""
         self._ends = row[1:3]
         self.id, self.scope, self._created, secret_id, key_id, self.client_id = row[6:12]
         self.client = ProvenClient(key_id, secret_id)
-        company, company_name, profile, profile_name, held = row[19:]
+        company, company_name, profile, profile_name, held, self._terms = row[19:]
         references = (
             Reference(company, company_name) if company else None,
             Reference(profile, profile_name) if profile else None,
@@ -157,7 +168,9 @@ class ActiveToken:
 
     @property
     def expires(self) -> datetime:
-        return _earliest(*self._ends)
+        end = Terms.read(self._terms).end if self._terms else None
+        expires = _earliest(*self._ends)
+        return min(expires, end) if end else expires
 
     @property
     def rights(self) -> frozenset[str]:
@@ -208,12 +221,21 @@ def _on(client: str, user: str, company: str) -> str:
     )
 
 
+def _terms(client: str, secret: str, company: str) -> str:
+    """On which terms a company accepts a secret, as `Terms` reads it; null where it has no policy."""
+    kind = f"CASE WHEN {client}.user_id IS NULL THEN 'client|' ELSE 'key|' END"
+    terms = f"{kind} || CAST({secret}.created AS text) || '|' || {company}.policy"
+    return f"CASE WHEN {company}.policy <> '' THEN {terms} END"
+
+
 # The client that shows a secret.
 _CLIENT = f"""
   FROM profiles_clientsecret s
   JOIN profiles_oauthapplication k ON k.id = s.application_id {_owner("k", "u", "uc")}"""
+# With the policy of its company as the caller knows it: `_first_if_proven`, which has asked it.
 _IF_PROVEN = f"""
- WHERE s.digest = %(secret)s AND s.client_id = %(client_id)s AND {_live("s")} AND {_on("k", "u", "uc")}"""
+ WHERE s.digest = %(secret)s AND s.client_id = %(client_id)s AND {_live("s")} AND {_on("k", "u", "uc")}
+   AND COALESCE(uc.policy, '') = %(policy)s"""
 
 # Checks the client, its secret, its owner and writes the token, in one statement: no moment lies between the check and
 # the write. If the end of the secret is committed meanwhile, the token is one of an ended secret: it is born dead.
@@ -238,13 +260,13 @@ SELECT k.id, s.id, CAST(p.rights AS text)
 """
 )
 
-# Only for a secret that was refused: what became of it, what is switched off, and whether the client exists. The last
-# is for the log, and all that its answer changes in cost is whether one row of an index is found.
+# Only for a secret that was refused: what became of it, what is switched off, its company's policy, and whether the
+# client exists. That is for the log, and all that its answer changes in cost is whether one row of an index is found.
 _WHY_REFUSED = Statement(f"""
 SELECT s.id, CAST(s.ends AS text), s.ended, s.end_reason,
        (SELECT CAST(MIN(n.created) AS text) FROM profiles_clientsecret n
          WHERE n.application_id = s.application_id AND n.id > s.id),
-       k.disabled, COALESCE(u.is_active, k.user_id IS NULL), COALESCE(uc.is_active, true),
+       k.disabled, COALESCE(u.is_active, k.user_id IS NULL), COALESCE(uc.is_active, true), {_terms("k", "s", "uc")},
        EXISTS (SELECT 1 FROM profiles_oauthapplication a WHERE a.client_id = %(client_id)s)
   FROM (SELECT 1) AS one
   LEFT JOIN profiles_clientsecret s ON s.digest = %(secret)s AND s.client_id = %(client_id)s
@@ -259,7 +281,7 @@ _TOKEN = f"""
        t.id, t.scope, CAST(t.created AS text), ts.id, tk.id, tk.client_id,
        tu.id, COALESCE(tu.uid, tk.client_id), tu.email, COALESCE(tu.name, tk.name),
        COALESCE(tu.phone_number, ''), COALESCE(tu.picture, ''), c.id,
-       c.uid, c.name, p.uid, p.name, CAST(p.rights AS text)"""
+       c.uid, c.name, p.uid, p.name, CAST(p.rights AS text), {_terms("tk", "ts", "c")}"""
 _AND_ALL_OF_IT = f"""
   LEFT JOIN profiles_clientsecret ts ON ts.id = t.secret_id
   LEFT JOIN profiles_oauthapplication tk ON tk.id = t.application_id
@@ -284,32 +306,31 @@ SELECT k.id, s.id, {_TOKEN}
 )
 
 
-def issue(*, client_id: str, secret: str, scope: str) -> IssuedToken:
+def nowhere() -> None:
+    """The address of who is not asked for it: outside of every network that a company names."""
+
+
+def issue(*, client_id: str, secret: str, scope: str, where: Where = nowhere) -> IssuedToken:
     """Authenticate the client and give it an access token (RFC 6749 section 4.4).
 
-    The token lives no longer than the secret. Raises Refused if the client is unknown, the secret is not its own, or
-    it or its owner is switched off: whoever asks must not be told which (RFC 6749 section 5.2, `invalid_client`); and
-    SecretEnded for a secret of the client's that has ended. `scope` must have been allowed.
+    The token lives no longer than the secret. `where` is the address that is asked from. Raises Refused if the client
+    is unknown, the secret is not its own, or it or its owner is switched off: whoever asks must not be told which
+    (RFC 6749 section 5.2, `invalid_client`); SecretEnded for a secret of the client's that has ended; and
+    RefusedByPolicy for a good one that the policy of its company refuses. `scope` must have been allowed.
     """
     token = credentials.new_token()
-    secret_digest = credentials.digest(secret)
     now = timezone.now()
     expires = now + timedelta(seconds=oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS)
-    row = ISSUE.first(
-        {
-            "token": credentials.digest(token),
-            "scope": scope,
-            "expires": expires,
-            "now": now,
-            "secret": secret_digest,
-            "client_id": client_id,
-        }
-    )
-    if row is None:
-        raise _why_refused(client_id, secret_digest, now)
-    row_id, key_id, user_id, secret_id, earlier_end = row
-    if earlier_end:
-        expires = _datetime(earlier_end)
+    values: Values = {
+        "token": credentials.digest(token),
+        "scope": scope,
+        "expires": expires,
+        "now": now,
+        "secret": credentials.digest(secret),
+        "client_id": client_id,
+    }
+    row_id, key_id, user_id, secret_id, earlier_end = _first_if_proven(ISSUE, values, where)
+    expires = _datetime(earlier_end) if earlier_end else values["expires"]
     return IssuedToken(
         token=token,
         made=now,
@@ -321,44 +342,51 @@ def issue(*, client_id: str, secret: str, scope: str) -> IssuedToken:
     )
 
 
-def authenticate(*, client_id: str, secret: str) -> AuthenticatedClient:
-    """The client, if the secret is its own and its owner is active. Raises Refused and SecretEnded as `issue` does."""
-    digest, now = credentials.digest(secret), timezone.now()
-    row = _AUTHENTICATE.first({"secret": digest, "client_id": client_id, "now": now})
-    if row is None:
-        raise _why_refused(client_id, digest, now)
-    key_id, secret_id, held = row
+def authenticate(*, client_id: str, secret: str, where: Where = nowhere) -> AuthenticatedClient:
+    """The client, if the secret is its own and its owner is active. Raises what `issue` does."""
+    values: Values = {"secret": credentials.digest(secret), "client_id": client_id, "now": timezone.now()}
+    key_id, secret_id, held = _first_if_proven(_AUTHENTICATE, values, where)
     return AuthenticatedClient(client=ProvenClient(key_id, secret_id), client_id=client_id, rights=_rights(held))
 
 
-def introspect(token: str, *, client_id: str, secret: str) -> Introspection:
+def introspect(token: str, *, client_id: str, secret: str, where: Where = nowhere) -> Introspection:
     """Authenticate the client, and look up a token that it may ask about: its own, or for a resource server any.
 
-    In one statement, for this is asked at each request. Raises Refused and SecretEnded as `issue` does.
+    In one statement, for this is asked at each request. `where` is the address of who asks; from where the token was
+    sent is not known here, so the networks of its company are not looked at. Raises what `issue` does.
     """
-    digest, now = credentials.digest(secret), timezone.now()
+    now = timezone.now()
     asked = credentials.digest(token) if credentials.is_token(token) else ""
-    row = _INTROSPECT.first({"token": asked, "secret": digest, "client_id": client_id, "now": now})
-    if row is None:
-        raise _why_refused(client_id, digest, now)
-    return Introspection(client=ProvenClient(*row[:2]), token=ActiveToken(row[2:]) if row[2] else None)
+    values: Values = {"token": asked, "secret": credentials.digest(secret), "client_id": client_id, "now": now}
+    row = _first_if_proven(_INTROSPECT, values, where)
+    active = row[2] and not (row[-1] and Terms.read(row[-1]).refusal(now))
+    return Introspection(client=ProvenClient(*row[:2]), token=ActiveToken(row[2:]) if active else None)
 
 
-def find(token: str) -> ActiveToken | None:
-    """The token with its owner, if it is active: not expired, its secret live, its client and its owner switched on."""
-    found = look_up(token)
+def find(token: str, where: Where = nowhere) -> ActiveToken | None:
+    """The token with its owner, if it is active: not expired, its secret live, its client and its owner switched on.
+
+    And if the policy of its company accepts it, at this moment and from this address.
+    """
+    found = look_up(token, where)
     return found if isinstance(found, ActiveToken) else None
 
 
-def look_up(token: str) -> ActiveToken | End | None:
-    """The token with its owner, or why it is dead; None if there is none such (any more)."""
+def look_up(token: str, where: Where = nowhere) -> ActiveToken | End | None:
+    """The token with its owner, or why it is not accepted; None if there is none such (any more)."""
     if not credentials.is_token(token):
         return None
     now = timezone.now()
     row = FIND.first({"token": credentials.digest(token), "now": now})
     if row is None:
         return None
-    return ActiveToken(row) if row[0] else _why_dead(now, *row[1:6])
+    if not row[0]:
+        return _why_dead(now, *row[1:6])
+    if row[-1]:
+        terms = Terms.read(row[-1])
+        if reason := terms.refusal(now, where):
+            return End(reason, terms.end or now)
+    return ActiveToken(row)
 
 
 def revoke(token: str, *, key_id: int) -> bool:
@@ -388,24 +416,63 @@ def _why_dead(  # noqa: PLR0917 - columns, in their order
     return End(STOPPED if later else reason, expires)
 
 
-def _why_refused(client_id: str, digest: str, now: datetime) -> Refused:
-    """Why this secret was refused; SecretEnded if it was one of this client's, a time ago that is not too long."""
+# On which terms this process last found a secret accepted, by its digest; only those of companies with a policy. It
+# saves them two statements a request and decides nothing: a statement goes only by a policy that the row still has.
+_terms_found: dict[str, Terms] = {}
+_FOUND_AT_MOST = 50_000
+
+
+def _first_if_proven(statement: Statement, values: Values, where: Where) -> Row:
+    """The row of a statement that has `_IF_PROVEN`. Raises Refused, as `issue` says.
+
+    The policy of a company is asked before the statement runs, which finds the client only with that policy: so here
+    too no moment lies between the check and the write. Where there is an `expires`, it becomes the moment at which the
+    secret is too old, if that comes first.
+    """
+    digest, now = values["secret"], values["now"]
+    terms = _terms_found.get(digest)
+    for _ in range(2):
+        if terms is None or not terms.refusal(now, where):
+            values["policy"] = terms.stored if terms else ""
+            if terms and terms.end and "expires" in values:
+                values["expires"] = min(terms.end, values["expires"])
+            if row := statement.first(values):
+                return row
+        terms = _terms_unless_refused(values["client_id"], digest, now)
+        if terms is None:
+            _terms_found.pop(digest, None)
+        elif reason := terms.refusal(now, where):
+            raise RefusedByPolicy(reason, terms)
+        else:
+            if len(_terms_found) >= _FOUND_AT_MOST:
+                _terms_found.clear()
+            _terms_found[digest] = terms
+    raise Refused("changed_meanwhile")
+
+
+def _terms_unless_refused(client_id: str, digest: str, now: datetime) -> Terms | None:
+    """On which terms this secret is good, if it is and its company has a policy.
+
+    Raises Refused, or SecretEnded if it was one of this client's, a time ago that is not too long.
+    """
     row = _WHY_REFUSED.first({"secret": digest, "client_id": client_id})
     assert row is not None  # noqa: S101 - it begins with one row
-    secret_id, ends, ended, reason, successor_made, disabled, owner_is_on, company_is_on, client_exists = row
+    secret_id, ends, ended, reason, successor_made, disabled, owner_is_on, company_is_on, terms, client_exists = row
     if not secret_id:
-        return Refused("wrong_secret" if client_exists else "unknown_client")
+        raise Refused("wrong_secret" if client_exists else "unknown_client")
     if ends and (ended or _datetime(ends) <= now):
         at = _datetime(ends)
         if at <= now - RECOGNISED_FOR:
-            return Refused(f"secret_{reason}")
+            raise Refused(f"secret_{reason}")
         replaced = reason == EndReason.REPLACED and successor_made
-        return SecretEnded(secret_id=secret_id, end=End(reason, _datetime(successor_made) if replaced else at))
+        raise SecretEnded(secret_id=secret_id, end=End(reason, _datetime(successor_made) if replaced else at))
     if disabled:
-        return Refused("client_disabled")
+        raise Refused("client_disabled")
     if not owner_is_on:
-        return Refused("owner_inactive")
-    return Refused("company_off" if not company_is_on else "changed_meanwhile")
+        raise Refused("owner_inactive")
+    if not company_is_on:
+        raise Refused("company_off")
+    return Terms.read(terms) if terms else None
 
 
 def _earliest(*moments: str | None) -> datetime:

@@ -66,6 +66,11 @@ RIGHT_MISSING = Code(
     "The token's effective rights do not include the right that is needed.",
     ("accountNetwork.users.view",),
 )
+ADDRESS_REFUSED = Code(
+    "address.not.allowed",
+    403,
+    "The company allows its access tokens to be used from certain networks alone, and the request came from elsewhere.",
+)
 RESOURCE_UNKNOWN = Code("resource.unknown", 404, "There is nothing at this address.")
 METHOD_NOT_ALLOWED = Code(
     "method.not.allowed", 405, "The address exists, but not for this method; see the header Allow.", ("POST",)
@@ -92,7 +97,11 @@ INVALID_REQUEST = Code(
     "A parameter is missing, malformed, misplaced or sent more than once; or the body is too long, too slow or cut "
     "short; or the request came over http.",
 )
-INVALID_CLIENT = Code("invalid_client", 401, "No client credentials, or they are malformed or wrong.")
+INVALID_CLIENT = Code(
+    "invalid_client",
+    401,
+    "No client credentials, or they are malformed or wrong, or the policy of the client's company refuses them.",
+)
 UNSUPPORTED_GRANT_TYPE = Code("unsupported_grant_type", 400, "grant_type is not client_credentials.")
 INVALID_SCOPE = Code("invalid_scope", 400, "scope names a right that does not exist or that the access profile lacks.")
 TOO_MANY_REQUESTS = Code(
@@ -155,7 +164,14 @@ UNAUTHORIZED = Refusal(
     (TOKEN_MISSING, TOKEN_INVALID),
     {"WWW-Authenticate": "Bearer"},
 )
-FORBIDDEN = Refusal("Forbidden", 403, "A right is missing.", (RIGHT_MISSING,), {"WWW-Authenticate": "Bearer"})
+ELSEWHERE = Refusal("Elsewhere", 403, "Not from this address.", (ADDRESS_REFUSED,), {"WWW-Authenticate": "Bearer"})
+FORBIDDEN = Refusal(
+    "Forbidden",
+    403,
+    "A right is missing, or the address is not allowed.",
+    (RIGHT_MISSING, ADDRESS_REFUSED),
+    {"WWW-Authenticate": "Bearer"},
+)
 NOT_FOUND = Refusal("NotFound", 404, "It does not exist, or you may not see it.", (RESOURCE_UNKNOWN,))
 NOT_ALLOWED = Refusal("MethodNotAllowed", 405, "The method is not allowed.", (METHOD_NOT_ALLOWED,), {"Allow": "Allow"})
 LATER = {"Retry-After": "RetryAfter"}

@@ -210,6 +210,8 @@ class ClientSecret(models.Model):
     ends_at_first_use = models.BooleanField(default=False, db_default=False)
     """Whether the first use of its successor ends it, if that comes before `ends`."""
     end_reason = models.CharField(_("why it ends"), max_length=10, choices=EndReason, blank=True, db_default="")
+    warned = models.DateTimeField(null=True)
+    """The last of the moments to say that it will be too old for its company at which it was said: `clients.ages`."""
     first_used = models.DateTimeField(_("first used"), null=True)
     last_used = models.DateTimeField(_("last used"), null=True)
     last_used_address = models.GenericIPAddressField(_("last used from"), null=True)

@@ -87,6 +87,7 @@ class KeyEvent(Event):
         ENABLED = "enabled", _("API Client enabled")
         INTROSPECTION_GIVEN = "introspection_given", _("May introspect tokens from now on")
         INTROSPECTION_TAKEN = "introspection_taken", _("May no longer introspect tokens")
+        SECRET_TOO_OLD = "secret_too_old", _("Told that the secret key will be too old")
 
     kind = "key"
 
@@ -100,7 +101,8 @@ class KeyEvent(Event):
     """Of a regeneration: what was chosen for the secret that it replaced."""
     client_name = models.CharField(_("name"), max_length=150, blank=True, db_default="")
     detail = models.TextField(_("detail"), blank=True, db_default="")
-    """Of an edit: what was changed. Of a leak: what its reporter says of it (see `clients.leaks`)."""
+    """Of an edit: what was changed. Of a leak: what its reporter says of it (see `clients.leaks`). Of a secret that is
+    told to stop: when it does."""
 
     class Meta:
         verbose_name = _("key event")

@@ -84,6 +84,8 @@ class Company(Named):
         db_default=True,
         help_text=_("Without it, neither its users nor their keys nor its API Clients get in."),
     )
+    policy = models.TextField(_("policy for the API"), blank=True, default="", db_default="", editable=False)
+    """As `profiles.policy` writes it; "" where there is none."""
 
     objects = CompanyQuerySet.as_manager()
 

@@ -16,7 +16,7 @@ from msgspec import UNSET, Struct
 from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.signals import app_authorized
 
-from .. import rights
+from .. import policy, rights
 from ..clients import tokens, usage, uses
 from ..http import calls, errors, parameters
 from ..http.access import Access, declares
@@ -146,7 +146,7 @@ def create_token(call: Call, form: Form) -> Token:
     client = client_credentials(call, form)
     scope = _granted_scope(call, form.get("scope", ""), client)
     try:
-        issued = tokens.issue(client_id=client.client_id, secret=client.secret, scope=scope)
+        issued = tokens.issue(client_id=client.client_id, secret=client.secret, scope=scope, where=lambda: call.address)
     except tokens.Refused as refused:
         raise _not_proven(call, client, refused) from None
     call.client_id = client.client_id
@@ -236,7 +236,7 @@ def introspect_token(call: Call, form: Form) -> Introspection:
 def _proven(call: Call, client: ClientCredentials, prove: Callable[..., Proven]) -> Proven:
     """What `prove` says of a client that it has authenticated; the use of its secret is recorded."""
     try:
-        proven = prove(client_id=client.client_id, secret=client.secret)
+        proven = prove(client_id=client.client_id, secret=client.secret, where=lambda: call.address)
     except tokens.Refused as refused:
         raise _not_proven(call, client, refused) from None
     call.client_id = client.client_id
@@ -246,13 +246,32 @@ def _proven(call: Call, client: ClientCredentials, prove: Callable[..., Proven])
     return proven
 
 
-def _not_proven(call: Call, client: ClientCredentials, refused: tokens.Refused) -> ClientRefused:
-    """The refusal of this client. That an ended secret of its own was tried is recorded, for its people to see."""
+def _not_proven(call: Call, client: ClientCredentials, refused: tokens.Refused) -> OAuthRefused:
+    """The refusal of this client. That an ended secret of its own was tried is recorded, for its people to see.
+
+    One that only a policy refuses has proven itself: it is told why, and nothing is counted as a guess.
+    """
+    if isinstance(refused, tokens.RefusedByPolicy):
+        call.client_id = client.client_id
+        answer = oauth_error(errors.INVALID_CLIENT, _by_policy(refused), headers=CHALLENGE)
+        answer.reason = refused.reason
+        return OAuthRefused(answer)
     if not isinstance(refused, tokens.SecretEnded):
         return authentication_failed(refused.reason, client.client_id)
     usage.note_refusal(refused.secret_id, address=call.address, user_agent=call.user_agent)
     description = f"The client secret {ENDED[refused.end.reason]} on {refused.end.at:%Y-%m-%d at %H:%M:%S} UTC."
     return ClientRefused(description, refused.reason, client_id=client.client_id)
+
+
+def _by_policy(refused: tokens.RefusedByPolicy) -> str:
+    if refused.reason == policy.NO_KEYS:
+        return "The company of this user allows no personal keys."
+    if refused.reason == policy.TOO_OLD:
+        return (
+            f"The client secret is older than the {refused.terms.policy.days} days that its company allows, since "
+            f"{refused.terms.end:%Y-%m-%d at %H:%M:%S} UTC. Regenerate it."
+        )
+    return "The company of this client allows no access from this address."
 
 
 def _granted_scope(call: Call, asked: str, client: ClientCredentials) -> str:
