@@ -14,6 +14,7 @@ In the admin site, Django's permissions say which pages open to somebody. This s
    of another has.
 4. Staff and superusers are changed by superusers alone, who stand outside of all this. So is a company switched off
    that has staff; and switched on again, which opens all its accounts and clients, only by who holds all their rights.
+   Who holds these may also widen a company's policy; who may change the company, narrow it.
 """
 
 from __future__ import annotations
@@ -181,6 +182,11 @@ def may_switch(actor: User, company: Company) -> bool:
     if company.users.filter(Q(is_staff=True) | Q(is_superuser=True)).exists():
         return False
     return company.is_active or all(may_give(actor, held) for held in rights_within(company))
+
+
+def may_widen(actor: User, company: Company) -> bool:
+    """Whether the actor may let in clients of a company that its policy refuses: they hold all that those may do."""
+    return all(may_give(actor, held) for held in rights_within(company))
 
 
 def rights_within(company: Company) -> Iterable[list[str]]:

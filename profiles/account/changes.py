@@ -77,7 +77,8 @@ def record_staff_powers(*, before: set[str], owner: User, origin: Origin, mailed
 
 def record_company(*, before: Company | None, after: Company | None, origin: Origin) -> None:
     """A company that was made, changed or, where `after` is None, is about to be deleted."""
-    fields = ("name", "require_mfa", "is_active")
+    has_policy = any(company and company.policy for company in (before, after))
+    fields = ("name", "require_mfa", "is_active", *(["policy"] if has_policy else []))
     actions = (Action.COMPANY_CREATED, Action.COMPANY_EDITED, Action.COMPANY_DELETED)
     _record_row(actions, before, after, fields, origin)
 

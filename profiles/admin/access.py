@@ -9,7 +9,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin
 from django.contrib.auth.models import Group, Permission
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Count, IntegerField, Model, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
@@ -21,12 +21,13 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from .. import reach, rights
+from .. import policy, reach, rights
 from ..account import changes, sessions
 from ..http.requests import origin_of
 from ..models import AccessProfile, Company, KeyEvent, OAuthApplication, User
 from ..text import spelling
 from .base import FreeTextModelForm, InUse, ListAdmin, RowsField, YesNoFilter, actor_of
+from .policy_form import PolicyForm, in_words
 
 
 def number_of(rows: QuerySet[Any], field: str) -> Coalesce:
@@ -93,6 +94,10 @@ class CompanyForm(FreeTextModelForm):
         }
 
 
+class CompanyAdminForm(CompanyForm, PolicyForm):
+    """What a company is, and its policy."""
+
+
 class ActiveFilter(YesNoFilter):
     title = pgettext_lazy("company", "active")
     parameter_name = "active"
@@ -106,21 +111,42 @@ class CompanyAdmin(WithUsers):
     company_path = "pk"
     record = changes.record_company
     user_field = "company"
-    form = CompanyForm
+    form = CompanyAdminForm
     list_display = ("name", "uid", "is_active", "require_mfa", "users", "api_clients")
     list_filter = (ActiveFilter,)
     search_help_text = _("Name or uid.")
 
-    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
         # A new one is active.
-        return ("name", "is_active", "require_mfa", "uid") if obj else ("name", "require_mfa", "uid")
+        about = ("name", "is_active", "require_mfa", "uid") if obj else ("name", "require_mfa", "uid")
+        may_change = self.has_change_permission(request, obj) if obj else self.has_add_permission(request)
+        policy_fields = PolicyForm.FIELDS if may_change else ("policy_in_words",)
+        return ((None, {"fields": about}), (_("Policy for the API"), {"fields": policy_fields}))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
         if isinstance(obj, Company) and not reach.may_switch(actor_of(request), obj):
-            return ("uid", "is_active")
-        return ("uid",)
+            return ("uid", "policy_in_words", "is_active")
+        return ("uid", "policy_in_words")
+
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: Model | None = None,
+        change: bool = False,  # noqa: FBT001, FBT002
+        **kwargs: Any,
+    ) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        form.actor = actor_of(request)  # type: ignore[attr-defined]  # it is a PolicyForm
+        return form
+
+    @admin.display(description=_("policy"))
+    def policy_in_words(self, obj: Company) -> str:
+        return in_words(policy.read(obj.policy))
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001
+        # Whether it widens the policy was decided by the one that was there when the form was looked at.
+        if change and Company.objects.select_for_update().get(pk=obj.pk).policy != form.policy_before:
+            raise IntegrityError("The policy was changed at this moment.")
         super().save_model(request, obj, form, change)
         if not obj.is_active:
             sessions.end_of_company(obj)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from django.utils import timezone
 
-from .. import credentials
+from .. import credentials, policy
 from ..events.record import record_event
 from ..mail import notices
 from ..models import ClientSecret, Company, KeyEvent, OAuthApplication, OldSecret, User
@@ -48,6 +48,12 @@ CHANGES = (
     Action.LEAKED,
     Action.OLD_SECRET_LEAKED,
 )
+
+
+def policy_of(owner: Owner) -> policy.Policy:
+    """What the company of this owner lays down."""
+    company = owner if isinstance(owner, Company) else owner.company
+    return policy.read(company.policy) if company else policy.NONE
 
 
 class ChangeRefused(Exception):
@@ -114,14 +120,18 @@ def new_secret(client: OAuthApplication, origin: Origin, now: datetime) -> str:
 def replace_secret(client: OAuthApplication, old_secret: OldSecret, origin: Origin) -> str:
     """Make a secret in place of the one there is; `old_secret` says when that ends, with its access tokens.
 
-    Two secrets are live at most, so one that was replaced before and is still good ends at once in any case.
+    Two secrets are live at most, so one that was replaced before and is still good ends at once in any case. Nor does
+    the old one stay good for longer than the company allows.
     """
     now = timezone.now()
-    if old_secret in OVERLAPS and client.secrets.filter(ends=None).exists():
+    current = client.secrets.filter(ends=None).first()
+    too_old = policy_of(owner_of(client)).end_of(current.created) if current else None
+    if current and old_secret in OVERLAPS and not (too_old and too_old <= now):
         if end(client, EndReason.REPLACED, now, ends__isnull=False):
             record_of(client, Action.OLD_SECRET_ENDED, origin)
+        later = now + OVERLAPS[old_secret]
         client.secrets.filter(ends=None).update(
-            ends=now + OVERLAPS[old_secret],
+            ends=min(later, too_old) if too_old else later,
             ends_at_first_use=old_secret == OldSecret.FIRST_USE,
             end_reason=EndReason.REPLACED,
         )

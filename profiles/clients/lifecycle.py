@@ -26,6 +26,10 @@ class KeyExists(ChangeRefused):
     """Create: the owner has a key already, and can have one only."""
 
 
+class KeysNotAllowed(ChangeRefused):
+    """Create, regenerate: the owner's company allows no personal keys."""
+
+
 class NoKey(ChangeRefused):
     """Regenerate, delete: the owner has no key."""
 
@@ -46,9 +50,10 @@ def create(*, owner: User, origin: Origin, version: int | None = None) -> tuple[
     """Make the owner's key.
 
     `version` is the one that the caller saw; None stands for whatever it is now.
-    Returns the key and its secret. Raises KeyExists or Changed.
+    Returns the key and its secret. Raises KeyExists, KeysNotAllowed or Changed.
     """
     _begin(owner, version)
+    _check_policy(owner)
     if of(owner):
         raise KeyExists
     key = OAuthApplication.objects.create(user=owner)
@@ -63,9 +68,10 @@ def regenerate(
 ) -> tuple[OAuthApplication, str]:
     """Replace the secret of the owner's key; `old_secret` says when the old one, with its access tokens, ends.
 
-    Returns the key and its new secret. Raises NoKey or Changed.
+    Returns the key and its new secret. Raises NoKey, KeysNotAllowed or Changed.
     """
     key = _key_of(owner, version)
+    _check_policy(owner)
     return key, changes.replace_secret(key, old_secret, origin)
 
 
@@ -99,6 +105,12 @@ def _begin(owner: User, seen: int | None) -> None:
         raise Changed
     if seen is not None and seen != version(owner):
         raise Changed
+
+
+def _check_policy(owner: User) -> None:
+    """Make no secret that would be refused. Whoever has one nevertheless is refused when it is shown (`tokens`)."""
+    if changes.policy_of(owner).no_keys:
+        raise KeysNotAllowed
 
 
 def _key_of(owner: User, seen: int | None) -> OAuthApplication:

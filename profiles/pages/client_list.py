@@ -9,9 +9,10 @@ from django.core.paginator import Paginator
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from .. import reach
+from .. import policy, reach
 from ..http.requests import UserRequest
 from ..models import ClientSecret, Company, KeyEvent, OAuthApplication, User
 from ..reach import ToClient
@@ -40,7 +41,7 @@ def client_list(request: UserRequest) -> HttpResponse:
     form = SearchForm(request.GET)
     sought = form.cleaned_data["q"] if form.is_valid() else ""
     clients = reach.clients(viewer)
-    paginator = Paginator(_listed(_found(clients, sought)), PAGE)
+    paginator = Paginator(_listed(_found(clients, sought), policy.read(company.policy)), PAGE)
     context: dict[str, Any] = {
         "company": company,
         "form": form,
@@ -61,9 +62,11 @@ def _found(clients: QuerySet[OAuthApplication], sought: str) -> QuerySet[OAuthAp
     return clients.filter(named | Q(client_id__contains=sought.lower()))
 
 
-def _listed(clients: QuerySet[OAuthApplication]) -> QuerySet[OAuthApplication]:
+def _listed(clients: QuerySet[OAuthApplication], theirs: policy.Policy) -> QuerySet[OAuthApplication]:
     """With all that a row says."""
     live = ClientSecret.objects.live().filter(application=OuterRef("pk"))
+    if theirs.age:
+        live = live.filter(created__gt=timezone.now() - theirs.age)
     leaked = ClientSecret.objects.leaked().filter(application=OuterRef("pk"))
     listed = clients.select_related("access_profile", "maker")
     listed = listed.annotate(has_secret=Exists(live), is_leaked=Exists(leaked))

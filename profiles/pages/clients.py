@@ -103,6 +103,7 @@ class ApiClient(Subject):
     verbs: ClassVar = company
     section_template = "clients/partials/section.html"
     page_template = "clients/client.html"
+    company: Company
 
     def __init__(self, request: UserRequest, viewer: User, client: OAuthApplication) -> None:
         super().__init__(request, client)
@@ -174,6 +175,7 @@ class NewClient(Subject):
     verbs: ClassVar = company
     section_template = ApiClient.section_template
     page_template = ApiClient.page_template
+    company: Company
 
     def __init__(self, request: UserRequest) -> None:
         super().__init__(request, None)

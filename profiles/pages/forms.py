@@ -98,7 +98,7 @@ class CreateForm(PromptForm):
     title = _("Confirm that it is you")
 
     def refusal(self, client: OAuthApplication | None, old: ClientSecret | None) -> ChangeRefused | None:
-        return lifecycle.KeyExists() if client else None
+        return lifecycle.KeyExists() if client else self.subject.no_new_secret()
 
 
 class RegenerateForm(PromptForm):
@@ -114,6 +114,9 @@ class RegenerateForm(PromptForm):
         # It stands above the form: what it decides is said right before it.
         widget=forms.RadioSelect(attrs={"form": "confirm"}),
     )
+
+    def refusal(self, client: OAuthApplication | None, old: ClientSecret | None) -> ChangeRefused | None:
+        return super().refusal(client, old) or self.subject.no_new_secret()
 
     def anew(self) -> Self:
         chosen = self.data.get("old_secret")

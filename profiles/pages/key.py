@@ -29,6 +29,7 @@ from .subject import LOST, Subject, Words
 
 ACTIONS = ("create", "regenerate", "end_old", "delete", "check")
 _EVERYTHING = dict.fromkeys(ACTIONS, True)
+_NO_NEW_SECRET = {**_EVERYTHING, "create": False, "regenerate": False}
 _EVENTS = CompiledQuery(lambda: KeyEvent.objects.filter(owner=Given("owner", BigAutoField()))[: section.EVENTS_SHOWN])
 
 
@@ -40,7 +41,7 @@ def _urls() -> Mapping[str, str]:
 
 
 class PersonalKey(Subject):
-    """The key of whoever asks: theirs alone, so they may do everything to it."""
+    """The key of whoever asks: theirs alone, so they may do everything to it that their company allows."""
 
     words = Words(
         created=gettext_lazy("Your key has been created"),
@@ -77,6 +78,7 @@ class PersonalKey(Subject):
 
     def __init__(self, request: UserRequest, owner: User | None = None) -> None:
         self.owner = owner or request.user
+        self.company = self.owner.company
         super().__init__(request, getattr(self.owner, "key", None))
 
     @property
@@ -85,7 +87,7 @@ class PersonalKey(Subject):
 
     @property
     def may(self) -> Mapping[str, bool]:
-        return _EVERYTHING
+        return _NO_NEW_SECRET if self.policy.no_keys else _EVERYTHING
 
     def as_now(self) -> Self:
         owner = get_object_or_404(User.objects.with_all(), pk=self.owner.pk)
@@ -104,11 +106,16 @@ class PersonalKey(Subject):
         lifecycle.record_refused_password(owner=self.owner, origin=self.origin())
 
     def why_not(self, refusal: ChangeRefused, changed: KeyEvent | None) -> str:
+        if isinstance(refusal, lifecycle.KeysNotAllowed):
+            return _("Nothing was done: your company allows no personal API access keys.")
         if isinstance(refusal, lifecycle.KeyExists):
             return _("You already have a personal API access key, and you can have one.") + f" {LOST}"
         if not self.client and (isinstance(refusal, lifecycle.NoKey) or not changed):
             return _("Nothing was done: you don’t have a personal API access key.")
         return ""
+
+    def no_new_secret(self) -> ChangeRefused | None:
+        return lifecycle.KeysNotAllowed() if self.policy.no_keys else None
 
     def context(self) -> dict[str, Any]:
         return {"owner": self.owner}

@@ -104,7 +104,7 @@ def ask(form: PromptForm, *, status: int = 200, **more: object) -> HttpResponse:
     """The prompt of an action, with the password if it has to be proven."""
     subject = form.subject
     client = subject.client
-    secrets = section.Secrets.of(client)
+    secrets = section.Secrets.of(client, subject.policy)
     if refusal := form.refusal(client, secrets.old):
         return section.refused(subject, refusal)
     focused = form.focused

@@ -23,6 +23,7 @@ from ..compiled import CompiledQuery, Given
 from ..http.snippets import snippets
 from ..http.urls import absolute_url
 from ..models import ClientSecret, KeyEvent, OAuthApplication
+from ..policy import Policy
 from ..templatetags.moments import absolute, clock
 from .base import wants_part
 from .subject import LOST, Subject
@@ -59,15 +60,22 @@ class Secrets:
     """The one that was last tried after its end."""
     leaked: ClientSecret | None = None
     """The newest that was reported as leaked, if the client has had no new one since."""
+    too_old: ClientSecret | None = None
+    """The current one, if it is older than its company allows; then there is no other that is."""
+
+    @property
+    def newest(self) -> ClientSecret | None:
+        return self.current or self.too_old or self.leaked
 
     @classmethod
-    def of(cls, client: OAuthApplication | None) -> Secrets:
+    def of(cls, client: OAuthApplication | None, policy: Policy) -> Secrets:
         if client is None:
             return cls()
         now = timezone.now()
         since = now - REFUSAL_SHOWN_FOR
         found = _SECRETS.run(client=client.pk, now=now, since=since)  # the newest first
-        live = [secret for secret in found if secret.is_live]
+        live = [secret for secret in found if secret.is_live and not _is_too_old(secret, policy)]
+        too_old = next((it for it in found if it.ends is None and _is_too_old(it, policy)), None)
         tried = [(it.last_refused, it.pk, it) for it in found if it.last_refused and it.last_refused > since]
         current = next((secret for secret in live if secret.ends is None), None)
         leaked = [secret for secret in found if secret.end_reason == EndReason.LEAKED]
@@ -75,8 +83,14 @@ class Secrets:
             current=current,
             old=next((secret for secret in live if secret.ends), None),
             refused=max(tried)[2] if tried else None,
-            leaked=next(iter(leaked), None) if not current else None,
+            leaked=next(iter(leaked), None) if not (current or too_old) else None,
+            too_old=too_old,
         )
+
+
+def _is_too_old(secret: ClientSecret, policy: Policy) -> bool:
+    end = policy.end_of(secret.created)
+    return end is not None and end <= timezone.now()
 
 
 @sensitive_variables()
@@ -117,6 +131,8 @@ def _state(subject: Subject, secret: str) -> dict[str, Any]:
     events = subject.last_events(EVENTS_SHOWN)
     changed = last_change(events)
     no_more = len(events) < EVENTS_SHOWN
+    secrets = Secrets.of(subject.client, subject.policy)
+    newest = secrets.current or secrets.too_old
     return {
         "viewer": subject.request.user,
         "client": subject.client,
@@ -124,8 +140,10 @@ def _state(subject: Subject, secret: str) -> dict[str, Any]:
         "urls": subject.urls,
         "may": subject.may,
         "version": changed.pk if changed else 0 if no_more else subject.version(),
-        "secrets": Secrets.of(subject.client),
+        "secrets": secrets,
         "uses": Uses.of(subject.client) if subject.client and not secret else None,
+        "policy": subject.policy,
+        "too_old_on": subject.policy.end_of(newest.created) if newest else None,
         "events": events,
         "changed": changed,
         "revoked": changed if changed and changed.action == Action.REVOKED else None,
@@ -155,10 +173,16 @@ def which_secret(subject: Subject, client: OAuthApplication, shown: str) -> tupl
     secret = client.secrets.filter(digest=credentials.digest(shown)).first()
     if secret is None:
         return "info", str(words.is_not_its if credentials.is_secret(shown) else words.is_not_whole)
+    if secret.ends and not secret.is_live:
+        return "info", _how_it_ended(subject, secret, secret.ends)
+    if subject.no_new_secret():
+        return "warning", _("It is refused: your company allows no personal API access keys.")
+    too_old_on = subject.policy.end_of(secret.created)
+    if too_old_on and too_old_on <= timezone.now():
+        said = _("It is older than your company allows (%(days)s days), and has been refused since %(end)s.")
+        return "warning", said % {"days": subject.policy.days, "end": absolute(too_old_on)}
     if secret.ends is None:
         return "success", _("It is the current one.")
-    if not secret.is_live:
-        return "info", _how_it_ended(subject, secret, secret.ends)
     if secret.ends_at_first_use:
         said = _("It is the old one, good until the new one is first used, at the latest until %(ends)s.")
     else:

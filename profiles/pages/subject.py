@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.utils.translation import gettext_lazy as _
 
+from .. import policy
 from ..clients.changes import ChangeRefused
 from ..http.requests import UserRequest, origin_of
-from ..models import KeyEvent, OAuthApplication
+from ..models import Company, KeyEvent, OAuthApplication
 from ..origin import Origin
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Subject(ABC):
     """What changes it: `regenerate`, `end_old_secret` and `delete`, each told what `change` gives."""
     section_template: ClassVar[str]
     page_template: ClassVar[str]
+    company: Company | None
+    """Whose policy it is under."""
 
     def __init__(self, request: UserRequest, client: OAuthApplication | None) -> None:
         self.request = request
@@ -91,6 +94,14 @@ class Subject(ABC):
     @abstractmethod
     def why_not(self, refusal: ChangeRefused, changed: KeyEvent | None) -> str:
         """Why nothing was done, where only this kind of client can be refused so; "" otherwise."""
+
+    @property
+    def policy(self) -> policy.Policy:
+        return policy.read(self.company.policy) if self.company else policy.NONE
+
+    def no_new_secret(self) -> ChangeRefused | None:
+        """Why no secret can be made, whoever asks, if that is so."""
+        return None
 
     @property
     def tag(self) -> str:

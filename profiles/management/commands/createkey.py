@@ -58,6 +58,11 @@ class Command(base.Command):
                 f"{owner.email} has a key already; nothing was changed. --regenerate replaces its secret key: the "
                 "old one and every access token obtained with it are refused at once, or with --overlap later."
             ) from None
+        except lifecycle.KeysNotAllowed:
+            raise CommandError(
+                f"{owner.company}, the company of {owner.email}, allows no personal keys, so the key would be refused. "
+                "Its policy is on its page in the admin site."
+            ) from None
         except lifecycle.NoKey:
             raise CommandError(f"{owner.email} has no key to regenerate. Without --regenerate one is made.") from None
         except changes.Changed:

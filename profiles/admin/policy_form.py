@@ -1,0 +1,135 @@
+"""The policy of a company in its form: what it says, who may widen it, and whom it refuses before it is saved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from .. import policy, reach
+from ..clients import ages
+from ..policy import Policy
+from .base import FreeTextModelForm
+
+if TYPE_CHECKING:
+    from ..models import User
+
+
+class PolicyForm(FreeTextModelForm):
+    """A policy that refuses clients which are accepted now is saved when its number of them has been seen.
+
+    So the first Save of such a policy saves nothing and tells the number, and the second one saves it.
+    """
+
+    FIELDS: ClassVar = ("no_keys", "days", "networks", "seen")
+
+    actor: User  # who fills it in
+
+    no_keys = forms.BooleanField(
+        label=gettext_lazy("No personal API access keys"),
+        required=False,
+        help_text=gettext_lazy(
+            "None are made, and those that there are, with their access tokens, are refused from the next request on. "
+            "They are kept, and accepted again without this. API Clients are not affected."
+        ),
+    )
+    days = forms.IntegerField(
+        label=gettext_lazy("Maximum age of a secret key, in days"),
+        required=False,
+        min_value=1,
+        max_value=policy.DAYS_AT_MOST,
+        help_text=gettext_lazy(
+            "Of personal keys and API Clients. Their people are mailed 30, 7 and 1 days before; then the secret key "
+            "and its access tokens are refused until it is regenerated. Empty: no limit."
+        ),
+    )
+    networks = forms.CharField(
+        label=gettext_lazy("Networks"),
+        required=False,
+        max_length=5000,
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
+        help_text=gettext_lazy(
+            "From which access tokens may be asked for and used: IPv4 and IPv6, such as 203.0.113.0/24 or "
+            "2001:db8::/32, one a line. It counts for the API alone: nobody is shut out of these pages. Empty: all."
+        ),
+    )
+    # What was told of the policy that is in the form: the numbers, and the policy.
+    seen = forms.CharField(required=False, max_length=10_000, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.policy_before = self.instance.policy
+        before = policy.read(self.policy_before)
+        self.initial = {
+            **self.initial,
+            "no_keys": before.no_keys,
+            "days": before.days,
+            "networks": "\n".join(before.networks),
+        }
+
+    def clean_networks(self) -> tuple[str, ...]:
+        typed = self.cleaned_data["networks"].replace(",", " ").split()
+        try:
+            found = policy.networks(typed)
+        except ValueError as error:
+            raise ValidationError(_("This is no network: %(text)s."), params={"text": str(error)[:50]}) from None
+        if len(found) > policy.NETWORKS_AT_MOST:
+            raise ValidationError(_("At most %(number)d networks."), params={"number": policy.NETWORKS_AT_MOST})
+        return found
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if self.errors or "no_keys" not in self.fields:
+            return cleaned
+        after, before = (
+            Policy(cleaned["no_keys"], cleaned["days"], cleaned["networks"]),
+            policy.read(self.policy_before),
+        )
+        if self.instance.pk and after != before:
+            if after.widens(before) and not reach.may_widen(self.actor, self.instance):
+                raise ValidationError(
+                    _("This lets in keys or API Clients with rights that you lack. You may only narrow the policy.")
+                )
+            self._check_seen(after, before)
+        self.instance.policy = str(after)
+        return cleaned
+
+    def _check_seen(self, after: Policy, before: Policy) -> None:
+        refused = ages.refused_by(after, before, self.instance)
+        told = f"{' '.join(map(str, refused))} {after}"
+        if not any(refused) or self.cleaned_data["seen"] == told:
+            return
+        data: Any = self.data.copy()  # type: ignore[attr-defined]  # it is a dictionary of some kind
+        data[self.add_prefix("seen")] = told
+        self.data = data
+        counted = (
+            ngettext("%d personal key", "%d personal keys", refused.keys) % refused.keys,
+            ngettext("%d client whose secret key is too old", "%d clients whose secret key is too old", refused.too_old)
+            % refused.too_old,
+            ngettext(
+                "%d client that was last used from elsewhere",
+                "%d clients that were last used from elsewhere",
+                refused.elsewhere,
+            )
+            % refused.elsewhere,
+        )
+        said = "; ".join(text for number, text in zip(refused, counted, strict=True) if number)
+        raise ValidationError(
+            _("This policy refuses at once: %(said)s. Nothing was saved yet. Save again if that is meant."),
+            params={"said": said},
+        )
+
+
+def in_words(it: Policy) -> str:
+    """A policy for people."""
+    said = []
+    if it.no_keys:
+        said.append(_("no personal API access keys"))
+    if it.days:
+        said.append(ngettext("secret keys of at most %d day", "secret keys of at most %d days", it.days) % it.days)
+    if it.networks:
+        said.append(_("networks: %s") % " ".join(it.networks))
+    return "; ".join(said) or _("None")
