@@ -122,6 +122,14 @@ WORDS: dict[str, Words] = {
         ),
         remedy=_("Regenerate the secret key, or delete the key; that ends every access token too:"),
     ),
+    KeyEvent.Action.SECRET_TOO_OLD: Words(
+        subject=_("The secret key of your personal API access key will soon be too old"),
+        effect=_(
+            "Your company lets a secret key live for a limited time. Then this one, and every access token obtained "
+            "with it, is refused. It is not replaced by itself; the Client ID stays the same."
+        ),
+        remedy=_("Regenerate the secret key, and give your applications the new one:"),
+    ),
     AccountEvent.Action.EMAIL_CHANGE_ASKED: Words(
         subject=_("A change of your e-mail address was asked for"),
         effect=_("Nothing has changed yet: it does when the link that was sent to the new address is followed."),
@@ -321,6 +329,11 @@ CLIENT_WORDS: dict[str, Words] = {
         effect=_("It may ask about the access tokens that it obtained itself, and about no others."),
         remedy=_("See the client:"),
     ),
+    KeyEvent.Action.SECRET_TOO_OLD: Words(
+        subject=_("The secret key of an API Client of your company will soon be too old"),
+        effect=WORDS[KeyEvent.Action.SECRET_TOO_OLD].effect,
+        remedy=_("Regenerate the secret key, and give your applications the new one:"),
+    ),
 }
 
 # When the old secret key stops, if not at once.
@@ -381,6 +394,8 @@ def _context(event: KeyEvent | AccountEvent, reader: UnsentNotice) -> dict[str, 
         facts += [(_("Client ID"), event.client_id)]
     if event.detail and event.action in LEAKS:
         facts += [(_("Reported"), without_links(event.detail))]
+    elif event.action == KeyEvent.Action.SECRET_TOO_OLD:
+        facts += [(_("Stops"), event.detail)]
     elif event.detail:
         facts += [
             (_("Changed"), without_links(event.difference)) if _is_of_client(event) else (_("Which"), event.detail)
@@ -413,6 +428,8 @@ def _page_of_client(event: KeyEvent) -> str:
 
 def _by_whom(event: KeyEvent | AccountEvent, reader: UnsentNotice) -> list[Fact]:
     """Who did it; and from where, unless it was an administrator."""
+    if event.action == KeyEvent.Action.SECRET_TOO_OLD:
+        return []  # it is the time that passes
     by_colleague = event.via == Event.Via.CLIENTS and not reader.is_actor
     if not reader.is_actor and not by_colleague and event.via not in _BY_NO_USER:
         command = event.via == Event.Via.COMMAND

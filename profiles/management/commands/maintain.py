@@ -14,11 +14,11 @@ from django.utils import timezone
 
 from ... import batches
 from ...account.session_store import SessionStore
-from ...clients import purge
+from ...clients import ages, purge
 from ...mail import notices
 from ...models import Upkeep
 from .. import base
-from ..base import Progress
+from ..base import Progress, origin_of_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,15 @@ def _clear_sessions() -> Iterator[int]:
         yield from batches.delete(rows)
 
 
-# In this order: what refers to secrets goes before them.
+# In this order: what refers to secrets goes before them, and what is to be mailed before the mails.
 JOBS = (
+    Job(
+        "ages",
+        "secret keys too old soon found",
+        "secret keys too old soon told of",
+        lambda: ages.warn(origin_of_command("maintain")),
+        ages.to_warn,
+    ),
     Job(
         "tokens",
         "dead access tokens found",
@@ -80,9 +87,10 @@ JOBS = (
 class Command(base.Command):
     help = (
         "Does all that has to be done from time to time: deletes dead access tokens, ended sessions and counters, "
-        "secret keys that ended 90 days ago, days and addresses of use that are told no more; and sends notices "
-        "that could not be sent. A job that fails does not stop the others; the exit code is 0 only if all succeeded. "
-        "It can be stopped and run again at any time, beside full load and beside itself. Meant to be run every hour."
+        "secret keys that ended 90 days ago, days and addresses of use that are told no more; tells people that a "
+        "secret key will soon be too old for their company; and sends notices that could not be sent. A job that "
+        "fails does not stop the others; the exit code is 0 only if all succeeded. It can be stopped and run again at "
+        "any time, beside full load and beside itself. Meant to be run every hour."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
