@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.options import IncorrectLookupParameters
-from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
-from django.urls import URLPattern, path, reverse
-from django.utils import timezone
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
@@ -31,10 +28,10 @@ from .base import (
     as_id,
     moment,
     pks,
-    staff_only,
     two_lines,
     users_found_by,
 )
+from .exported import Exported
 
 
 class ActionFilter(FieldFilter):
@@ -58,7 +55,7 @@ class TimeFilter(PeriodFilter):
     path = "time"
 
 
-class EventAdmin(ReadOnly, ListAdmin):
+class EventAdmin(Exported, ReadOnly, ListAdmin):
     """What both kinds of events have in common.
 
     Staff of one company see the events of its present users and of its API Clients. An event names its actor even if
@@ -67,7 +64,6 @@ class EventAdmin(ReadOnly, ListAdmin):
 
     company_path = "owner__company"
 
-    change_list_template = "admin/profiles/events.html"
     list_select_related = ("owner", "actor")
     ordering = ("-id",)
     sortable_by = ()
@@ -99,28 +95,8 @@ class EventAdmin(ReadOnly, ListAdmin):
 
     # --- Export -------------------------------------------------------------------------------------------
 
-    @property
-    def _view(self) -> str:
-        return f"{self.opts.app_label}_{self.opts.model_name}"
-
-    def get_urls(self) -> list[URLPattern]:
-        export = path("export/", staff_only(self.export_view), name=f"{self._view}_export")
-        return [export, *super().get_urls()]
-
-    def export_view(self, request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
-        """The events that the list shows for the same search and filters, all of them, newest first."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        try:
-            events = self.get_changelist_instance(request).queryset
-        except IncorrectLookupParameters:
-            return HttpResponseRedirect(reverse(f"admin:{self._view}_changelist") + "?e=1")
-        today = timezone.now().date().isoformat()
-        return StreamingHttpResponse(
-            export.as_csv(self.model, export.in_parts(events, newest_first=True), is_file=True),
-            content_type="text/csv; charset=utf-8",
-            headers={"Content-Disposition": f'attachment; filename="{self.model.kind}-events-{today}.csv"'},
-        )
+    def as_csv(self, rows: QuerySet[Any]) -> Iterator[str]:
+        return export.as_csv(self.model, export.in_parts(rows, newest_first=True), is_file=True)
 
 
 class AccountActionFilter(ActionFilter):
@@ -131,6 +107,7 @@ class AccountActionFilter(ActionFilter):
 @admin.register(AccountEvent)
 class AccountEventAdmin(EventAdmin):
     list_display = ("exact_time", "what_was_done", "owner_email", "origin")
+    file_name = "account-events"
     list_filter = (AccountActionFilter, ViaFilter, TimeFilter, CompanyFilter)
     search_help_text = _("E-mail address, uid or name of the owner or who did it; address.")
     fields = (
@@ -154,6 +131,7 @@ class AccountEventAdmin(EventAdmin):
 @admin.register(KeyEvent)
 class KeyEventAdmin(EventAdmin):
     list_display = ("exact_time", "what_was_done", "client_id", "whose", "origin")
+    file_name = "key-events"
     list_filter = (ActionFilter, ViaFilter, TimeFilter, CompanyFilter)
     search_help_text = _(
         "Client ID or its first characters; e-mail address, uid or name of the owner or who did it; name of the API "

@@ -69,16 +69,21 @@ def in_parts(events: QuerySet[AnyEvent], *, newest_first: bool = False) -> Itera
 
 
 def as_csv(model: type[KeyEvent | AccountEvent], parts: Iterable[Iterable[Any]], *, is_file: bool) -> Iterator[str]:
-    """The events as CSV with a line of headings (RFC 4180).
+    """The events as CSV."""
+    return lines_of_csv(columns(model), (map(_cells, part) for part in parts), is_file=is_file)
+
+
+def lines_of_csv(headings: Iterable[str], parts: Iterable[Iterable[Iterable[str]]], *, is_file: bool) -> Iterator[str]:
+    """Rows of cells as CSV with a line of headings (RFC 4180).
 
     A file is for spreadsheets, and begins with a byte order mark; what goes to a program has none.
     """
     writer: Any = csv.writer(_Line())
     if is_file:
         yield BYTE_ORDER_MARK
-    yield writer.writerow(columns(model))
+    yield writer.writerow(headings)
     for part in parts:
-        yield "".join(writer.writerow(map(harmless, _cells(event))) for event in part)
+        yield "".join(writer.writerow(map(harmless, row)) for row in part)
 
 
 def as_json_lines(model: type[KeyEvent | AccountEvent], parts: Iterable[Iterable[Any]]) -> Iterator[str]:
