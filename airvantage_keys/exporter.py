@@ -121,6 +121,7 @@ def read() -> Iterator[GaugeMetricFamily]:
         yield GaugeMetricFamily(
             "airvantage_keys_tokens_unexpired", "Access tokens whose time has not come.", cursor.fetchone()[0]
         )
+        yield _health()
 
 
 def _limit() -> None:
@@ -144,6 +145,19 @@ def _upkeep() -> GaugeMetricFamily:
     )
     for name, succeeded in Upkeep.objects.values_list("name", "succeeded"):
         found.add_metric([name], succeeded.timestamp() if succeeded else 0)
+    return found
+
+
+def _health() -> GaugeMetricFamily:
+    """How many clients are at which risk, as the admin site shows it, but counted to the end."""
+    from profiles.clients import health  # not at the top: it needs the models
+    from profiles.models import OAuthApplication
+
+    found = GaugeMetricFamily(
+        "airvantage_keys_clients_at_risk", "Personal keys and API Clients, by what is wrong with them.", labels=["risk"]
+    )
+    for risk in health.Risk:
+        found.add_metric([risk], OAuthApplication.objects.filter(health.clients_at(risk)).count())
     return found
 
 

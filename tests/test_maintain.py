@@ -26,7 +26,7 @@ from .test_notices import by
 
 pytestmark = pytest.mark.django_db
 
-JOBS = ["ages", "tokens", "sessions", "uses", "notices", "secrets"]
+JOBS = ["ages", "tokens", "sessions", "uses", "health", "unused", "notices", "secrets"]
 
 
 def maintain(*arguments: str) -> str:
@@ -70,7 +70,8 @@ def left() -> list[int]:
 
 def test_every_job_is_done_and_noted(much_to_do, mailoutbox):  # security 63, 87
     begun = timezone.now()
-    assert said(maintain()) == ["0", "2", "3", "2", "2", "2"]  # a session with its browser, and a counter
+    done = [0, 2, 3, 2, 0, 0, 2, 2]  # a session with its browser, and a counter
+    assert said(maintain()) == list(map(str, done))
     assert left() == [0, 0, 0, 0, 0, 1]
     assert len(mailoutbox) == 2
     assert [job.name for job in command.JOBS] == JOBS
@@ -78,7 +79,7 @@ def test_every_job_is_done_and_noted(much_to_do, mailoutbox):  # security 63, 87
         assert row.succeeded
         assert begun <= row.succeeded <= timezone.now()
         assert row.seconds >= 0
-    assert dict(Upkeep.objects.values_list("name", "done")) == dict(zip(JOBS, (0, 2, 3, 2, 2, 2), strict=True))
+    assert dict(Upkeep.objects.values_list("name", "done")) == dict(zip(JOBS, done, strict=True))
     assert said(maintain()) == ["0"] * len(JOBS)
     assert Upkeep.objects.get(name="tokens").done == 0
 
@@ -86,7 +87,7 @@ def test_every_job_is_done_and_noted(much_to_do, mailoutbox):  # security 63, 87
 def test_a_dry_run_changes_nothing(much_to_do, mailoutbox):
     before = left()
     # The tokens that go first refer to the other secret.
-    assert said(maintain("--dry-run")) == ["0", "2", "3", "2", "2", "1"]
+    assert said(maintain("--dry-run")) == ["0", "2", "3", "2", "0", "0", "2", "1"]
     assert left() == before
     assert mailoutbox == []
     assert not Upkeep.objects.exists()
@@ -183,7 +184,7 @@ def test_one_that_a_token_refers_to_stays_until_that_has_gone(user, key, token):
     end(days_ago=91)
     assert said(maintain()) == ["0"] * len(JOBS)
     AccessToken.objects.update(expires=timezone.now())
-    assert said(maintain()) == ["0", "1", "0", "0", "0", "1"]
+    assert said(maintain()) == ["0", "1", "0", "0", "0", "0", "0", "1"]
 
 
 def test_one_that_is_live_stays_however_old(user, key):
@@ -218,7 +219,7 @@ FILL = """
 from datetime import timedelta
 from django.contrib.sessions.models import Session
 from django.utils import timezone
-from profiles.models import AccessToken, ClientSecret, UsedFrom, UsedOn
+from profiles.models import AccessToken, ClientSecret, OAuthApplication, UsedFrom, UsedOn, User
 now = timezone.now()
 ended = {"ends": now - timedelta(days=91), "ended": True}
 of_nobody = {"application_id": 1, "user_id": 1, "expires": now}
@@ -230,6 +231,12 @@ for rows in (
     [UsedFrom(application_id=n, address="192.0.2.1", last_used=now - timedelta(days=91)) for n in range(5000)],
 ):
     type(rows[0]).objects.bulk_create(rows, batch_size=1000)
+
+long_ago = now - timedelta(days=1000)
+for n in range(100):
+    user = User.objects.create(email=f"unused{n}@example.com", name="Nobody")
+    key = OAuthApplication.objects.create(user=user)
+    ClientSecret.objects.create(application=key, client_id=key.client_id, digest=f"unused{n}", created=long_ago)
 """
 
 
@@ -251,5 +258,12 @@ def test_two_at_once_do_each_thing_once(database, tmp_path):  # security 63
         answers = [process.communicate(timeout=200) for process in both]
         assert [process.returncode for process in both] == [0, 0], answers
         done = [[int(number.replace(",", "")) for number in said(out)] for out, _ in answers]
-        assert [sum(numbers) for numbers in zip(*done, strict=True)] == [0, 5000, 5000, 10000, 0, 5000]
+        ages, tokens, sessions, uses, findings, told, sent, secrets = (
+            sum(numbers) for numbers in zip(*done, strict=True)
+        )
+        assert (ages, tokens, sessions, uses, told, secrets) == (0, 5000, 5000, 10000, 100, 5000)
+        assert findings >= 100  # both may come upon one; it is stored once
+        assert sent == 0  # each was sent by the process that told of it
+        assert site.sql("SELECT count(*) FROM profiles_finding WHERE told") == [(100,)]
+        assert site.sql("SELECT count(*) FROM profiles_keyevent WHERE action = 'unused'") == [(100,)]
         assert len(site.sql("SELECT name FROM profiles_upkeep WHERE succeeded IS NOT NULL")) == len(JOBS)

@@ -118,6 +118,7 @@ def test_what_was_done_is_counted_once_also_by_processes_that_are_gone(metrics):
     assert found["airvantage_keys_pages_total status=2xx"] == 1
     assert found["airvantage_keys_clients kind=key state=live"] == 1
     assert found["airvantage_keys_clients kind=client state=no_live_secret"] == 0
+    assert found["airvantage_keys_clients_at_risk risk=old-secret"] == 0
     assert found["airvantage_keys_upkeep_last_success_timestamp_seconds task=secrets"] > time.time() - 3600
 
     # Every metric that the files in deploy/ name.

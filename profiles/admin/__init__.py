@@ -33,12 +33,13 @@ for _model in (
 ):
     admin.site.unregister(_model)
 
-from . import access, base, events, keys, users  # noqa: E402 - they register their own pages for these models
+from . import access, base, events, health, keys, users  # noqa: E402 - they register their own pages for these models
 
-__all__ = ["access", "events", "keys", "users"]
+__all__ = ["access", "events", "health", "keys", "users"]
 
 admin.site.autocomplete_view = base.Autocomplete.as_view(admin_site=admin.site)  # type: ignore[method-assign, assignment]
 admin.site.site_header = admin.site.site_title = "AirVantage Keys"
+admin.site.index = health.index  # type: ignore[method-assign]
 admin.site.index_title = _("Administration")
 admin.site.enable_nav_sidebar = False  # the lists need the space
 # There is one sign-in page, which limits wrong passwords. Django's own form would be a second one, so it cannot be

@@ -5,6 +5,7 @@ Nothing here shows a secret, a digest or a part of one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -21,9 +22,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from .. import reach
-from ..clients import tokens
+from ..clients import health, tokens
 from ..models import AccessToken, ClientSecret, Company, OAuthApplication, User
 from ..pages.uses import Uses
+from . import key_export
 from .base import (
     CappedCount,
     ChoiceFilter,
@@ -40,6 +42,8 @@ from .base import (
     users_found_by,
 )
 from .deeds import ACTIVE_TOKENS_COUNTED, Deeds
+from .exported import Exported
+from .health import HealthFilter
 from .leavers import shown_to
 
 ACTIVE_TOKENS_IN_LIST = 100
@@ -139,7 +143,7 @@ class LastUsedFilter(ChoiceFilter):
 
 
 @admin.register(OAuthApplication)
-class KeyAdmin(Deeds, ReadOnly, ListAdmin):
+class KeyAdmin(Exported, Deeds, ReadOnly, ListAdmin):
     list_display = (
         "client_id",
         "whose",
@@ -149,8 +153,9 @@ class KeyAdmin(Deeds, ReadOnly, ListAdmin):
         "last_use",
         "active_tokens",
     )
-    list_filter = (KindFilter, StateFilter, LastUsedFilter, ShownFilter, CompanyFilter)
+    list_filter = (HealthFilter, KindFilter, StateFilter, LastUsedFilter, ShownFilter, CompanyFilter)
     extra_lookups = ("access_profile",)
+    file_name = "keys"
     actions = ("revoke_selected", "disable_selected", "let_introspect_selected", "end_introspection_selected")  # type: ignore[assignment]
     view_on_site = False
     ordering = ("-id",)
@@ -164,6 +169,7 @@ class KeyAdmin(Deeds, ReadOnly, ListAdmin):
         return (
             "client_id",
             *(companys if isinstance(obj, OAuthApplication) and obj.is_companys else personal),
+            "health",
             "created_time",
             "secret_created_time",
             "secret_shown_to",
@@ -199,6 +205,9 @@ class KeyAdmin(Deeds, ReadOnly, ListAdmin):
     def found_by(self, word: str) -> Q:
         return clients_found_by(word)
 
+    def as_csv(self, rows: QuerySet[Any]) -> Iterator[str]:
+        return key_export.as_csv(rows)
+
     @admin.display(description=gettext_lazy("owner"))
     def owner(self, obj: OAuthApplication) -> str:
         return obj.owner.email
@@ -227,6 +236,11 @@ class KeyAdmin(Deeds, ReadOnly, ListAdmin):
             (not obj.is_owner_active, _("Owner or company switched off")),
         )
         return ", ".join(text for so, text in wrong if so) or _("Enabled")
+
+    @admin.display(description=gettext_lazy("health"))
+    def health(self, obj: OAuthApplication) -> str:
+        """Why it is risky, if it is."""
+        return ", ".join(str(risk.label) for risk in health.risks_of([obj.pk]).get(obj.pk, [])) or _("Nothing to do")
 
     @admin.display(description=gettext_lazy("created (UTC)"), ordering="id")
     def created_time(self, obj: OAuthApplication) -> str:

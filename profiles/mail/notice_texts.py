@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Fact: TypeAlias = "tuple[_StrPromise, str | _StrPromise]"  # its label and its value
 
 _ACCOUNT_USED = _("If this was not you, somebody else is using your account:")
+_UNEXPECTED = _("If you did not expect this, ask your administrator. You can act at once:")
 _PASSWORD_KNOWN = _("If this was not you, somebody else knows your password:")
 _OTHERS_END = _("All other browsers are signed out.")
 _ALL_END = _("All browsers are signed out.")
@@ -42,6 +43,8 @@ class Words:
     section: str = "api-key"
     # Whether this address can still get a link for a new password: the former address cannot.
     reset: bool = True
+    # What comes before the remedy, where somebody else did it.
+    lead: _StrPromise = _UNEXPECTED
     # The sentence for the case that it was not the owner.
     otherwise: _StrPromise = _ACCOUNT_USED
 
@@ -55,6 +58,15 @@ LEAKS = {KeyEvent.Action.LEAKED, KeyEvent.Action.OLD_SECRET_LEAKED, KeyEvent.Act
 
 # Ways that no user goes: what came by them tells where from, and not who.
 _BY_NO_USER = {Event.Via.OAUTH, Event.Via.REPORT}
+# What nobody does: it is the time that passes.
+_BY_TIME = {KeyEvent.Action.SECRET_TOO_OLD, KeyEvent.Action.UNUSED}
+_BY: dict[str, _StrPromise] = {
+    Event.Via.PAGE: _("you, on the page My Profile"),
+    Event.Via.CLIENTS: _("you, on the page API Clients"),
+    Event.Via.ADMIN: _("you, in the admin site"),
+    Event.Via.REPORT: _("whoever found it"),
+    Event.Via.OAUTH: _("the first use of the new secret key"),
+}
 
 # By action, of either kind of event. What is not here is not mailed.
 WORDS: dict[str, Words] = {
@@ -129,6 +141,15 @@ WORDS: dict[str, Words] = {
             "with it, is refused. It is not replaced by itself; the Client ID stays the same."
         ),
         remedy=_("Regenerate the secret key, and give your applications the new one:"),
+    ),
+    KeyEvent.Action.UNUSED: Words(
+        subject=_("Your personal API access key has not been used for 90 days"),
+        effect=_(
+            "Nothing was changed, and nothing will be by itself: whoever has its secret key can still use the API as "
+            "you."
+        ),
+        lead=_("If nobody needs it any more, end it. You can make a new one at any time."),
+        remedy=_("Delete the key:"),
     ),
     AccountEvent.Action.EMAIL_CHANGE_ASKED: Words(
         subject=_("A change of your e-mail address was asked for"),
@@ -319,6 +340,15 @@ CLIENT_WORDS: dict[str, Words] = {
         ),
         remedy=_("Regenerate its secret key, or disable the client; that ends every access token too:"),
     ),
+    KeyEvent.Action.UNUSED: Words(
+        subject=_("An API Client of your company has not been used for 90 days"),
+        effect=_(
+            "Nothing was changed, and nothing will be by itself: whoever has its secret key can still use the API for "
+            "your company."
+        ),
+        lead=_("If nobody needs it any more, end its access."),
+        remedy=_("Disable or delete it:"),
+    ),
     KeyEvent.Action.INTROSPECTION_GIVEN: Words(
         subject=_("An API Client of your company may introspect access tokens"),
         effect=_("As a resource server it may ask about every access token of this site: whose it is, and its scope."),
@@ -427,9 +457,9 @@ def _page_of_client(event: KeyEvent) -> str:
 
 
 def _by_whom(event: KeyEvent | AccountEvent, reader: UnsentNotice) -> list[Fact]:
-    """Who did it; and from where, unless it was an administrator."""
-    if event.action == KeyEvent.Action.SECRET_TOO_OLD:
-        return []  # it is the time that passes
+    """Who did it, unless nobody did; and from where, unless it was an administrator."""
+    if event.action in _BY_TIME:
+        return []
     by_colleague = event.via == Event.Via.CLIENTS and not reader.is_actor
     if not reader.is_actor and not by_colleague and event.via not in _BY_NO_USER:
         command = event.via == Event.Via.COMMAND
@@ -440,21 +470,14 @@ def _by_whom(event: KeyEvent | AccountEvent, reader: UnsentNotice) -> list[Fact]
     ]
     if event.action == KeyEvent.Action.NEW_ADDRESS:
         return from_where
-    by: str | _StrPromise = _("you, on the page My Profile")
     if by_colleague:
-        by = without_links(event.actor.name) if event.actor else event.actor_uid
-    elif event.via == Event.Via.CLIENTS:
-        by = _("you, on the page API Clients")
-    elif event.via == Event.Via.ADMIN:
-        by = _("you, in the admin site")
-    elif event.action in _NOT_SIGNED_IN:
+        return [(_("By"), without_links(event.actor.name) if event.actor else event.actor_uid), *from_where]
+    if event.action in _NOT_SIGNED_IN:
         by = _("you, or somebody who knows your password")
     elif event.action == AccountEvent.Action.PASSWORD_RESET:
         by = _("you, or whoever opened the link that was mailed to you")
-    elif event.via == Event.Via.REPORT:
-        by = _("whoever found it")
-    elif event.via == Event.Via.OAUTH:
-        by = _("the first use of the new secret key")
+    else:
+        by = _BY.get(event.via, _BY[Event.Via.PAGE])
     return [(_("By"), by), *from_where]
 
 

@@ -3,6 +3,7 @@
 from .clients import AccessToken, ClientSecret, OAuthApplication, OldSecret
 from .counters import Attempts, FactorFailures, FailureCount
 from .events import AccountEvent, Event, KeyEvent
+from .findings import Finding
 from .people import AccessProfile, Company, EmailChange, User, authenticators, let_in, new_uid, validate_rights
 from .upkeep import UnsentNotice, Upkeep
 from .uses import UsedFrom, UsedOn
@@ -18,6 +19,7 @@ __all__ = (
     "Event",
     "FactorFailures",
     "FailureCount",
+    "Finding",
     "KeyEvent",
     "OAuthApplication",
     "OldSecret",

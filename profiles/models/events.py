@@ -81,6 +81,7 @@ class KeyEvent(Event):
         OLD_SECRET_LEAKED = "old_secret_leaked", _("Old secret key reported as leaked, and ended")
         TOKEN_LEAKED = "token_leaked", _("Access token reported as leaked, and ended")
         NEW_ADDRESS = "new_address", _("Used from a new address")
+        UNUSED = "unused", _("Not used for 90 days")
         # Of API Clients only.
         EDITED = "edited", _("API Client edited")
         DISABLED = "disabled", _("API Client disabled")

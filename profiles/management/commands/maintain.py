@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from ... import batches
 from ...account.session_store import SessionStore
-from ...clients import ages, purge
+from ...clients import ages, health, purge
 from ...mail import notices
 from ...models import Upkeep
 from .. import base
@@ -37,7 +37,8 @@ def _clear_sessions() -> Iterator[int]:
         yield from batches.delete(rows)
 
 
-# In this order: what refers to secrets goes before them, and what is to be mailed before the mails.
+# In this order: what refers to secrets goes before them, dead tokens before what counts the others, and what is to be
+# mailed before the mails.
 JOBS = (
     Job(
         "ages",
@@ -68,6 +69,20 @@ JOBS = (
         lambda: purge.past_uses(dry_run=True),
     ),
     Job(
+        "health",
+        "findings about unused and busy clients to note found",
+        "findings about unused and busy clients noted",
+        health.look,
+        lambda: health.look(dry_run=True),
+    ),
+    Job(
+        "unused",
+        "unused clients to tell of found",
+        "unused clients told of",
+        lambda: health.tell(origin=origin_of_command("maintain")),
+        lambda: iter([health.to_tell().count()]),
+    ),
+    Job(
         "notices",
         "notices to send found",
         "notices sent",
@@ -87,10 +102,11 @@ JOBS = (
 class Command(base.Command):
     help = (
         "Does all that has to be done from time to time: deletes dead access tokens, ended sessions and counters, "
-        "secret keys that ended 90 days ago, days and addresses of use that are told no more; tells people that a "
-        "secret key will soon be too old for their company; and sends notices that could not be sent. A job that "
-        "fails does not stop the others; the exit code is 0 only if all succeeded. It can be stopped and run again at "
-        "any time, beside full load and beside itself. Meant to be run every hour."
+        "secret keys that ended 90 days ago, days and addresses of use that are told no more; looks for clients that "
+        "are unused or have very many access tokens; mails people whose client is unused, or whose secret key will "
+        "soon be too old for their company; and sends notices that could not be sent. A job that fails does not stop "
+        "the others; the exit code is 0 only if all succeeded. It can be stopped and run again at any time, beside "
+        "full load and beside itself. Meant to be run every hour."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
