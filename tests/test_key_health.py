@@ -68,6 +68,18 @@ def index(client: Client) -> dict[str, str]:
     return {str(risk): number for risk, number in numbers.items() if number != "0"}
 
 
+@pytest.fixture(params=["few rows", "many rows"])
+def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So few rows that all are looked through when somebody asks, or more than that."""
+    if request.param == "many rows":
+        monkeypatch.setattr(health, "LOOKED_THROUGH_AT_MOST", 0)
+
+
+@pytest.fixture
+def many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "LOOKED_THROUGH_AT_MOST", 0)
+
+
 # --- The rules ------------------------------------------------------------------------------------------------------
 
 
@@ -102,6 +114,16 @@ def test_a_leaked_key_until_it_is_regenerated(user, key):
     assert risks(key) == []
 
 
+def test_a_leaked_key_whose_old_secret_still_works(user, key):
+    use(key)
+    lifecycle.regenerate(owner=user, old_secret=OldSecret.DAY, origin=by(user))
+    secret = ClientSecret.objects.get(application=key.key, ends=None)
+    ClientSecret.objects.filter(pk=secret.pk).update(
+        ends=timezone.now(), ended=True, end_reason=ClientSecret.EndReason.LEAKED
+    )
+    assert risks(key) == [Risk.LEAKED]
+
+
 def test_an_api_client_whose_secret_somebody_knows_who_has_left(api_client, manager):
     use(api_client)
     assert risks(api_client) == []
@@ -109,6 +131,7 @@ def test_an_api_client_whose_secret_somebody_knows_who_has_left(api_client, mana
     assert risks(api_client) == [Risk.KNOWN_OUTSIDE]
 
 
+@pytest.mark.usefixtures("size")
 def test_more_than_a_hundred_active_tokens(user, key):
     for _ in range(health.MANY_TOKENS):
         make_token(key)
@@ -126,6 +149,7 @@ def test_more_than_a_hundred_active_tokens(user, key):
     assert not Finding.objects.exists()
 
 
+@pytest.mark.usefixtures("size")
 def test_unused_for_90_days(key):
     was_used(key, days_ago=89)
     maintain()
@@ -137,6 +161,7 @@ def test_unused_for_90_days(key):
     assert risks(key) == []  # at once, and not when the upkeep looks again
 
 
+@pytest.mark.usefixtures("size")
 def test_a_key_that_was_never_used_is_unused_90_days_after_its_secret_was_made(key):
     was_made(key, days_ago=89)
     maintain()
@@ -146,6 +171,7 @@ def test_a_key_that_was_never_used_is_unused_90_days_after_its_secret_was_made(k
     assert risks(key) == [Risk.UNUSED, Risk.NEVER_USED]
 
 
+@pytest.mark.usefixtures("size")
 def test_what_would_be_refused_is_no_risk(user, key, api_client, manager):
     for pair in (key, api_client):
         was_made(pair, days_ago=200)
@@ -191,6 +217,7 @@ def one_of_each(user, other_user, key, api_client, manager, client_profile) -> d
     }
 
 
+@pytest.mark.usefixtures("size")
 def test_each_number_opens_its_list(superuser, one_of_each):
     assert index(superuser) == dict.fromkeys(one_of_each, "1")
     for risk, pair in one_of_each.items():
@@ -229,7 +256,30 @@ def test_who_may_not_look_at_keys_is_told_no_numbers(one_of_each):
     assert "Key health" not in response.content.decode()
 
 
+def test_few_rows_are_looked_through_at_once(superuser, key):
+    was_used(key, days_ago=91)
+    for _ in range(health.MANY_TOKENS + 1):
+        make_token(key)
+    assert index(superuser) == {"unused": "1", "many-tokens": "1"}
+    assert "upkeep" not in superuser.get(INDEX).content.decode()
+
+
+def test_many_rows_are_left_to_the_upkeep(superuser, key, monkeypatch):
+    was_used(key, days_ago=91)
+    make_token(key)
+    monkeypatch.setattr(health, "LOOKED_THROUGH_AT_MOST", 1)
+    assert health.is_seen_at_once(Risk.UNUSED)
+    monkeypatch.setattr(health, "LOOKED_THROUGH_AT_MOST", 0)
+    assert not health.is_seen_at_once(Risk.UNUSED)
+    assert not health.is_seen_at_once(Risk.MANY_TOKENS)
+    assert index(superuser) == {}
+    maintain()
+    assert index(superuser) == {"unused": "1"}
+
+
+@pytest.mark.usefixtures("many_rows")
 def test_the_index_says_when_the_upkeep_last_looked(superuser, key):
+    make_token(key)
     assert "has not run" in superuser.get(INDEX).content.decode()
     maintain()
     text = superuser.get(INDEX).content.decode()
@@ -244,8 +294,8 @@ def test_a_number_is_counted_up_to_a_limit(superuser, key, api_client, monkeypat
 
 def test_the_index_asks_once_for_each_risk(superuser, one_of_each, django_assert_num_queries):
     superuser.get(INDEX)
-    # The session and the user, six numbers, when the upkeep looked, and the recent actions.
-    with django_assert_num_queries(len(Risk) + 4):
+    # Session, user, six numbers, for two of them twice whether there is much to look through, recent actions.
+    with django_assert_num_queries(len(Risk) + 7):
         superuser.get(INDEX)
 
 

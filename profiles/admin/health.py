@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext_lazy
 
-from ..clients.health import FOUND_BY_UPKEEP, Risk, clients_at
+from ..clients.health import Risk, clients_at, is_seen_at_once
 from ..models import OAuthApplication, Upkeep
 from .base import ChoiceFilter, ListAdmin, actor_of, at_most
 
@@ -66,7 +66,7 @@ def of_reach(request: HttpRequest) -> list[Line]:
             _counted(reached.filter(clients_at(risk))),
             WHAT_TO_DO[risk],
             f"{address}?health={risk}",
-            risk in FOUND_BY_UPKEEP,
+            not is_seen_at_once(risk),
         )
         for risk in Risk
     ]
@@ -87,5 +87,8 @@ _index = admin.site.index
 def index(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
     """The index of the admin site, with the health of keys for who may look at keys."""
     if request.user.has_perm("profiles.view_oauthapplication"):
-        extra_context = {**(extra_context or {}), "health": of_reach(request), "health_looked": looked()}
+        lines = of_reach(request)
+        by_upkeep = any(line.found_by_upkeep for line in lines)
+        health = {"health": lines, "is_found_by_upkeep": by_upkeep, "health_looked": by_upkeep and looked()}
+        extra_context = {**(extra_context or {}), **health}
     return _index(request, extra_context)

@@ -1,12 +1,13 @@
 """Which clients are risky, and why: one rule for each kind of risk, for numbers, lists and metrics alike.
 
-Only what would be accepted is a risk: a client that is not disabled, of somebody who is let in, with a live secret. One
-whose secret has leaked has none: it waits for a new one.
+Only what would be accepted is a risk: a client that is not disabled, of somebody who is let in, with a secret that is
+good until further notice. One whose secret has leaked has none such: it waits for a new one.
 
 However many clients there are, a number up to a limit is found by an index. Two kinds have none. By the time of the
 last use, it would have to be written with each note of a use; and tokens come and go too fast to be counted for each
-client. Both are found by `manage maintain` (`look`), and kept as findings. A finding is never believed alone, where
-that can be seen at once: who uses a key again is off the list with that use.
+client. Where there are few rows to look through, both are seen at once. Elsewhere they are found by `manage maintain`
+(`look`), and kept as findings. A finding is never believed alone, where that can be seen at once: who uses a key again
+is off the list with that use.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ UNUSED_FOR = timedelta(days=90)
 OLD_AFTER = timedelta(days=180)
 MANY_TOKENS = 100
 
+# So many rows are looked through whenever somebody asks. Where there are more, what the upkeep found is believed.
+LOOKED_THROUGH_AT_MOST = 10_000
+
 # Clients looked at in one go, and seconds that the database is left to others after it.
 ROWS, PAUSE = 5000, 0.2
 # Of whom owners are told in one run. Where very many become known at once, as in the first run, the mails take days
@@ -48,13 +52,22 @@ class Risk(models.TextChoices):
     NEVER_USED = "never-used", _("Never used")
 
 
-# Those that `look` finds, so that they are as old as its last run.
+# Those that `look` finds.
 FOUND_BY_UPKEEP = (Risk.MANY_TOKENS, Risk.UNUSED)
 
 
 def clients_at(risk: Risk) -> Q:
     """The clients that are at this risk now: a condition on clients."""
     return _RULES[risk]() & _of_somebody_let_in()
+
+
+def is_seen_at_once(risk: Risk) -> bool:
+    """Whether what is told of a risk is so at this moment; else it is as old as the last run of `look`."""
+    if risk not in FOUND_BY_UPKEEP:
+        return True
+    # Of tokens also those that have expired: their end alone has no index.
+    rows: QuerySet[Any] = AccessToken.objects.all() if risk is Risk.MANY_TOKENS else _old_secrets(UNUSED_FOR)
+    return rows.order_by()[: LOOKED_THROUGH_AT_MOST + 1].count() <= LOOKED_THROUGH_AT_MOST
 
 
 def risks_of(clients: Iterable[int]) -> dict[int, list[Risk]]:
@@ -71,20 +84,39 @@ def _of_somebody_let_in() -> Q:
     return Q(disabled=False) & (Q(user=None, company__is_active=True) | let_in("user__"))
 
 
-def _with_secret(**which: Any) -> Q:
-    """With a secret like that which is good until further notice; one that was replaced ends by itself soon."""
-    return Q(pk__in=ClientSecret.objects.filter(ends=None, **which).order_by().values("application"))
+def _secrets() -> QuerySet[ClientSecret]:
+    """Those that are good until further notice; one that was replaced ends by itself soon."""
+    return ClientSecret.objects.filter(ends=None)
+
+
+def _old_secrets(age: timedelta) -> QuerySet[ClientSecret]:
+    return _secrets().filter(created__lt=timezone.now() - age)
+
+
+def _with(secrets: QuerySet[ClientSecret]) -> Q:
+    return Q(pk__in=secrets.order_by().values("application"))
 
 
 def _never_used() -> Q:
     # By the secrets too, because there is an index of those that were never used.
-    return _with_secret(first_used=None) & Q(last_used=None)
+    return _with(_secrets().filter(first_used=None)) & Q(last_used=None)
 
 
 def _disused() -> Q:
-    since = timezone.now() - UNUSED_FOR
     # A new secret counts as use, too.
-    return _with_secret(created__lt=since) & (Q(last_used=None) | Q(last_used__lt=since))
+    unused = Q(last_used=None) | Q(last_used__lt=timezone.now() - UNUSED_FOR)
+    return _with(_old_secrets(UNUSED_FOR)) & unused
+
+
+def _unused() -> Q:
+    return _disused() if is_seen_at_once(Risk.UNUSED) else _disused() & _found(Risk.UNUSED)
+
+
+def _many_tokens() -> Q:
+    if not is_seen_at_once(Risk.MANY_TOKENS):
+        return _found(Risk.MANY_TOKENS) & _with(_secrets())
+    of_each = AccessToken.objects.active().order_by().values("application").annotate(number=Count("*"))
+    return Q(pk__in=of_each.filter(number__gt=MANY_TOKENS).values("application"))
 
 
 def _found(risk: Risk) -> Q:
@@ -97,17 +129,15 @@ def _known_outside() -> Q:
 
 
 def _leaked() -> Q:
-    leaked = ClientSecret.objects.filter(end_reason=ClientSecret.EndReason.LEAKED)
-    live = ClientSecret.objects.live().filter(application=OuterRef("pk"))
-    return Q(pk__in=leaked.order_by().values("application")) & Q(~Exists(live))
+    return _with(ClientSecret.objects.leaked())
 
 
 _RULES: dict[Risk, Callable[[], Q]] = {
     Risk.LEAKED: _leaked,
     Risk.KNOWN_OUTSIDE: _known_outside,
-    Risk.MANY_TOKENS: lambda: _found(Risk.MANY_TOKENS) & _with_secret(),
-    Risk.OLD_SECRET: lambda: _with_secret(created__lt=timezone.now() - OLD_AFTER),
-    Risk.UNUSED: lambda: _found(Risk.UNUSED) & _disused(),
+    Risk.MANY_TOKENS: _many_tokens,
+    Risk.OLD_SECRET: lambda: _with(_old_secrets(OLD_AFTER)),
+    Risk.UNUSED: _unused,
     Risk.NEVER_USED: _never_used,
 }
 
@@ -156,10 +186,8 @@ def _compare(after: int, last: int, *, dry_run: bool) -> int:
 
 
 def _with_many_tokens(after: int, last: int) -> Iterator[int]:
-    unexpired = AccessToken.objects.filter(
-        application__gt=after, application__lte=last, expires__gt=timezone.now()
-    ).order_by()
-    many = unexpired.values("application").annotate(number=Count("*")).filter(number__gt=MANY_TOKENS)
+    unexpired = AccessToken.objects.filter(application__gt=after, application__lte=last, expires__gt=timezone.now())
+    many = unexpired.order_by().values("application").annotate(number=Count("*")).filter(number__gt=MANY_TOKENS)
     # Few by now, so that each can be counted exactly: without the tokens of secrets that have ended.
     for client in _clients().filter(pk__in=[row["application"] for row in many]):
         if tokens.count_active(client, at_most=MANY_TOKENS + 1) > MANY_TOKENS:
