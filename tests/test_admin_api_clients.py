@@ -15,6 +15,7 @@ from django.utils import timezone
 from profiles import rights
 from profiles.admin.deeds import DEEDS
 from profiles.admin.keys import KeyAdmin
+from profiles.admin.states import State, states_of
 from profiles.clients import company as company_clients
 from profiles.clients import tokens
 from profiles.models import (
@@ -31,6 +32,7 @@ from profiles.origin import Origin
 
 from .admin_site import browser_of, make_staff, permit
 from .conftest import KeyPair, make_client, make_key, make_token, works
+from .policies import lay_down, make_older
 
 pytestmark = pytest.mark.django_db
 
@@ -119,11 +121,14 @@ def test_it_is_found_by_name_company_and_client_id(superuser, key, api_client, e
     assert ("Foreign export" in names(superuser, q=word)) == (word == "EXPORT")
 
 
-STATES = ("enabled", "disabled", "no-secret", "off")
-
-
 def in_states(client: Client) -> dict[str, list[str]]:
-    return {state: found for state in STATES if (found := names(client, state=state))}
+    """Who is on the list of each state that has any; the column says the same."""
+    lists = {state: found for state in State if (found := names(client, state=state))}
+    said = {row: [str(state) for state in states_of(row)] for row in client.get(LIST).context["cl"].result_list}
+    assert sum(map(len, lists.values())) == sum(map(len, said.values()))
+    for state, found in lists.items():
+        assert all(state in states for row, states in said.items() if (row.name or row.owner.email) in found)
+    return {str(state): found for state, found in lists.items()}
 
 
 def test_by_state_of_an_api_client(superuser, api_client, company):
@@ -134,6 +139,21 @@ def test_by_state_of_an_api_client(superuser, api_client, company):
     Company.objects.update(is_active=False)
     assert in_states(superuser) == {state: ["Nightly export"] for state in ("disabled", "no-secret", "off")}
     assert "Disabled, No live secret key, Owner or company switched off" in superuser.get(LIST).content.decode()
+
+
+def test_by_state_under_a_policy(superuser, admin_user, user, key, api_client, company, elsewhere):
+    make_key(admin_user)  # who is of no company
+    under_none = [admin_user.email, "Foreign export"]
+    lay_down(company, no_keys=True)
+    assert in_states(superuser) == {"enabled": [*under_none, "Nightly export"], "policy": [user.email]}
+    lay_down(company, days=30)
+    make_older(api_client.key, days=31)
+    assert in_states(superuser) == {"enabled": [*under_none, user.email], "policy": ["Nightly export"]}
+    assert "Refused by its company&#x27;s policy" in superuser.get(LIST).content.decode()
+    lay_down(company, networks=("192.0.2.0/24",))
+    assert "policy" not in in_states(superuser)  # from there it is accepted
+    lay_down(company)
+    assert list(in_states(superuser)) == ["enabled"]
 
 
 def test_by_state_of_a_key(superuser, user, key):

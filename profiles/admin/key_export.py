@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from ..clients import health
 from ..events import export
 from ..models import ClientSecret, OAuthApplication
+from .states import states_of, with_what_they_need
 
 # What is new is added at the end: programs may go by the order.
 COLUMNS = (
@@ -51,13 +52,10 @@ def _with_all(pks: list[int]) -> QuerySet[Any]:
     secrets = ClientSecret.objects.filter(application=OuterRef("pk")).order_by("-id")
     clients = OAuthApplication.objects.filter(pk__in=pks).order_by("-pk")
     return (
-        clients.select_related("user__company", "user__access_profile", "company", "access_profile")
+        with_what_they_need(clients)
+        .select_related("user__company", "user__access_profile", "company", "access_profile")
         .defer("user__password")
-        .annotate(
-            secret_created=Subquery(secrets.values("created")[:1]),
-            shown_to=Subquery(secrets.values("shown_to__email")[:1]),
-            has_live_secret=Exists(secrets.live()),
-        )
+        .annotate(shown_to=Subquery(secrets.values("shown_to__email")[:1]))
     )
 
 
@@ -73,7 +71,7 @@ def _cells(client: Any, risks: list[health.Risk]) -> tuple[str, ...]:
         owner.email if owner else "",
         str(company or ""),
         str(profile or ""),
-        " ".join(_state(client)),
+        " ".join(states_of(client)),
         " ".join(risks),
         _moment(client.created),
         _moment(client.secret_created),
@@ -83,15 +81,6 @@ def _cells(client: Any, risks: list[health.Risk]) -> tuple[str, ...]:
         client.last_used_agent,
         "yes" if client.may_introspect else "no",
     )
-
-
-def _state(client: Any) -> list[str]:
-    wrong = (
-        (client.disabled, "disabled"),
-        (not client.has_live_secret, "no-secret"),
-        (not client.is_owner_active, "off"),
-    )
-    return [word for so, word in wrong if so] or ["enabled"]
 
 
 def _moment(value: datetime | None) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import ObjectDoesNotExist
-from django.db.models import Exists, Model, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils import timezone
@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy
 
 from .. import reach
 from ..clients import health, tokens
-from ..models import AccessToken, ClientSecret, Company, OAuthApplication, User
+from ..models import AccessToken, ClientSecret, OAuthApplication
 from ..pages.uses import Uses
 from . import key_export
 from .base import (
@@ -45,6 +45,7 @@ from .deeds import ACTIVE_TOKENS_COUNTED, Deeds
 from .exported import Exported
 from .health import HealthFilter
 from .leavers import shown_to
+from .states import State, clients_in, states_of, with_what_they_need
 
 ACTIVE_TOKENS_IN_LIST = 100
 
@@ -55,17 +56,6 @@ def clients_found_by(word: str) -> Q:
     found = Q(user__in=pks(users_found_by(word))) | Q(pk__in=pks(api_clients_found_by(word)))
     client_id = as_id(word)
     return found | Q(client_id__startswith=client_id) if client_id else found
-
-
-def with_live_secret() -> Exists:
-    return Exists(ClientSecret.objects.live().filter(application=OuterRef("pk")))
-
-
-def of_inactive_owner() -> Q:
-    """The clients whose user, or whose company or user's company, is switched off."""
-    off = pks(Company.objects.filter(is_active=False))
-    users = User.objects.filter(Q(is_active=False) | Q(company__in=off))
-    return Q(user__in=pks(users)) | Q(company__in=off)
 
 
 class KindFilter(ChoiceFilter):
@@ -80,31 +70,14 @@ class KindFilter(ChoiceFilter):
 
 
 class StateFilter(ChoiceFilter):
-    """As the column says it: what is not enabled can be so for more than one reason."""
-
     title = gettext_lazy("state")
     parameter_name = "state"
 
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
-        return [
-            ("enabled", _("Enabled")),
-            ("disabled", _("Disabled")),
-            ("leaked", _("Leaked, not regenerated")),
-            ("no-secret", _("No live secret key")),
-            ("off", _("Owner or company switched off")),
-        ]
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> Any:
+        return State.choices
 
     def chosen(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        leaked = Q(pk__in=ClientSecret.objects.leaked().order_by().values("application"))  # few: so not for each row
-        if value == "disabled":
-            return queryset.filter(disabled=True)
-        if value == "leaked":
-            return queryset.filter(leaked)
-        if value == "no-secret":
-            return queryset.filter(~with_live_secret())
-        if value == "off":
-            return queryset.filter(of_inactive_owner())
-        return queryset.filter(with_live_secret(), ~leaked, disabled=False).exclude(of_inactive_owner())
+        return queryset.filter(clients_in(State(value)))
 
 
 class ShownFilter(ChoiceFilter):
@@ -184,19 +157,12 @@ class KeyAdmin(Exported, Deeds, ReadOnly, ListAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         active = AccessToken.objects.active().filter(application=OuterRef("pk")).order_by()
-        newest = ClientSecret.objects.filter(application=OuterRef("pk")).order_by("-id")
         return (
-            super()
-            .get_queryset(request)
+            with_what_they_need(super().get_queryset(request))
             .select_related("user__company", "user__access_profile", "company", "access_profile")
             # It is not even loaded: so it cannot be shown by mistake.
             .defer("user__password")
-            .annotate(
-                active_tokens=CappedCount(active.values("pk")[:ACTIVE_TOKENS_IN_LIST]),
-                secret_created=Subquery(newest.values("created")[:1]),
-                has_live_secret=with_live_secret(),
-                is_leaked=Exists(ClientSecret.objects.leaked().filter(application=OuterRef("pk"))),
-            )
+            .annotate(active_tokens=CappedCount(active.values("pk")[:ACTIVE_TOKENS_IN_LIST]))
         )
 
     def of_company(self, company: int | None) -> Q:
@@ -229,13 +195,7 @@ class KeyAdmin(Exported, Deeds, ReadOnly, ListAdmin):
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, obj: Any) -> str:
-        wrong = (
-            (obj.disabled, _("Disabled")),
-            (obj.is_leaked, _("Leaked, not regenerated")),
-            (not obj.has_live_secret, _("No live secret key")),
-            (not obj.is_owner_active, _("Owner or company switched off")),
-        )
-        return ", ".join(text for so, text in wrong if so) or _("Enabled")
+        return ", ".join(str(state.label) for state in states_of(obj))
 
     @admin.display(description=gettext_lazy("health"))
     def health(self, obj: OAuthApplication) -> str:

@@ -81,6 +81,24 @@ def refused_by(after: Policy, before: Policy, company: Company) -> Refused:
     return Refused(keys, too_old, elsewhere)
 
 
+def refused() -> Q:
+    """The clients that a policy refuses at this moment, wherever they are used from: a condition on clients."""
+    now = timezone.now()
+    without_keys: list[int] = []
+    by_age: dict[timedelta, list[int]] = {}
+    for pk, stored in Company.objects.exclude(policy="").values_list("pk", "policy"):
+        theirs = policy.read(stored)
+        if theirs.no_keys:
+            without_keys.append(pk)
+        if theirs.age:
+            by_age.setdefault(theirs.age, []).append(pk)
+    found = Q(user__company__in=without_keys)
+    for age, companies in by_age.items():
+        too_old = ClientSecret.objects.filter(ends=None, created__lte=now - age).order_by().values("application")
+        found |= (Q(company__in=companies) | Q(user__company__in=companies)) & Q(pk__in=too_old)
+    return found
+
+
 def _due(now: datetime) -> Iterator[Due]:
     for company in Company.objects.exclude(policy="").filter(is_active=True):
         theirs = policy.read(company.policy)
