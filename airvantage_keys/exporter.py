@@ -156,8 +156,8 @@ def _health() -> GaugeMetricFamily:
     found = GaugeMetricFamily(
         "airvantage_keys_clients_at_risk", "Personal keys and API Clients, by what is wrong with them.", labels=["risk"]
     )
-    for risk in health.Risk:
-        found.add_metric([risk], OAuthApplication.objects.filter(health.clients_at(risk)).count())
+    for risk, at_risk in health.clients_at_each().items():
+        found.add_metric([risk], OAuthApplication.objects.filter(at_risk).count())
     return found
 
 

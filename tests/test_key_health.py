@@ -22,6 +22,7 @@ from profiles.origin import Origin
 
 from .admin_site import browser_of, make_staff, permit
 from .conftest import KeyPair, make_client, make_key, make_token, use
+from .policies import lay_down
 
 pytestmark = pytest.mark.django_db
 
@@ -183,6 +184,11 @@ def test_what_would_be_refused_is_no_risk(user, key, api_client, manager):
     User.objects.filter(pk=user.pk).update(is_active=True)
     OAuthApplication.objects.update(disabled=False)
     assert risks(key) == risks(api_client) == [Risk.OLD_SECRET, Risk.UNUSED, Risk.NEVER_USED]
+    lay_down(manager.company, days=30)
+    assert risks(key) == risks(api_client) == []
+    lay_down(manager.company, no_keys=True)
+    assert (risks(key), risks(api_client)) == ([], [Risk.OLD_SECRET, Risk.UNUSED, Risk.NEVER_USED])
+    lay_down(manager.company)
     type(manager.company).objects.update(is_active=False)
     assert risks(key) == risks(api_client) == []
 
@@ -294,8 +300,8 @@ def test_a_number_is_counted_up_to_a_limit(superuser, key, api_client, monkeypat
 
 def test_the_index_asks_once_for_each_risk(superuser, one_of_each, django_assert_num_queries):
     superuser.get(INDEX)
-    # Session, user, six numbers, for two of them twice whether there is much to look through, recent actions.
-    with django_assert_num_queries(len(Risk) + 7):
+    # Session, user, six numbers, for two of them twice whether there is much to look through, policies, recent actions.
+    with django_assert_num_queries(len(Risk) + 8):
         superuser.get(INDEX)
 
 

@@ -191,9 +191,9 @@ def test_delete_leaves_the_rows_of_tokens_to_the_purge(user, key, django_assert_
     """Promise 3: the time a delete takes does not grow with the number of tokens, for it touches none of them."""
     for _ in range(5):
         make_token(key)
-    # lock, key, secrets, event, who is told, then the key with its secrets and the toolkit’s (empty) tables that
-    # point at it
-    with django_assert_max_num_queries(15):
+    # lock, key, secrets, event, who is told, then the key with its secrets, its uses and the toolkit’s (empty) tables
+    # that point at it
+    with django_assert_max_num_queries(18):
         lifecycle.delete(owner=user, origin=by(user))
     assert AccessToken.objects.count() == 5
     assert AccessToken.objects.active().count() == 0

@@ -407,7 +407,7 @@ def test_the_admin_site_has_them_in_one_list(key, other_user, api_client, admin_
 
     assert listed("leaked") == listed("no-secret") == {key.client_id, api_client.client_id}
     assert len(listed("enabled")) == 1
-    assert "Leaked, not regenerated" in words(admin.get(f"{KEYS}?state=leaked"))
+    assert "Leaked and not regenerated" in words(admin.get(f"{KEYS}?state=leaked"))
     lifecycle.regenerate(owner=key.key.owner, origin=PAGE)
     assert listed("leaked") == {api_client.client_id}
     assert key.client_id in listed("enabled")

@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext_lazy
 
-from ..clients.health import Risk, clients_at, is_seen_at_once
+from ..clients.health import Risk, clients_at, clients_at_each, is_seen_at_once
 from ..models import OAuthApplication, Upkeep
 from .base import ChoiceFilter, ListAdmin, actor_of, at_most
 
@@ -63,12 +63,12 @@ def of_reach(request: HttpRequest) -> list[Line]:
     return [
         Line(
             risk,
-            _counted(reached.filter(clients_at(risk))),
+            _counted(reached.filter(at_risk)),
             WHAT_TO_DO[risk],
             f"{address}?health={risk}",
             not is_seen_at_once(risk),
         )
-        for risk in Risk
+        for risk, at_risk in clients_at_each().items()
     ]
 
 

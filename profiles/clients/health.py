@@ -1,7 +1,7 @@
 """Which clients are risky, and why: one rule for each kind of risk, for numbers, lists and metrics alike.
 
-Only what would be accepted is a risk: a client that is not disabled, of somebody who is let in, with a secret that is
-good until further notice. One whose secret has leaked has none such: it waits for a new one.
+Only what would be accepted is a risk: a client that is not disabled, of somebody who is let in, not refused by a
+policy, with a secret that is good until further notice. One whose secret has leaked has none such: it waits for one.
 
 However many clients there are, a number up to a limit is found by an index. Two kinds have none. By the time of the
 last use, it would have to be written with each note of a use; and tokens come and go too fast to be counted for each
@@ -25,7 +25,7 @@ from django.utils.translation import gettext_lazy as _
 from .. import batches
 from ..models import AccessToken, ClientSecret, Finding, KeyEvent, OAuthApplication, let_in
 from ..origin import Origin
-from . import changes, tokens
+from . import ages, changes, tokens
 
 UNUSED_FOR = timedelta(days=90)
 OLD_AFTER = timedelta(days=180)
@@ -58,7 +58,13 @@ FOUND_BY_UPKEEP = (Risk.MANY_TOKENS, Risk.UNUSED)
 
 def clients_at(risk: Risk) -> Q:
     """The clients that are at this risk now: a condition on clients."""
-    return _RULES[risk]() & _of_somebody_let_in()
+    return _RULES[risk]() & _would_be_accepted()
+
+
+def clients_at_each() -> dict[Risk, Q]:
+    """The same for all risks."""
+    accepted = _would_be_accepted()
+    return {risk: rule() & accepted for risk, rule in _RULES.items()}
 
 
 def is_seen_at_once(risk: Risk) -> bool:
@@ -71,17 +77,17 @@ def is_seen_at_once(risk: Risk) -> bool:
 
 
 def risks_of(clients: Iterable[int]) -> dict[int, list[Risk]]:
-    """The risks of each of these clients that has any, by primary keys; one statement for each kind of risk."""
+    """The risks of each of these clients that has any, by primary keys; one statement for each kind of risk, or two."""
     found: dict[int, list[Risk]] = {}
     asked = OAuthApplication.objects.filter(pk__in=list(clients)).order_by()
-    for risk in Risk:
-        for pk in asked.filter(clients_at(risk)).values_list("pk", flat=True):
+    for risk, at_risk in clients_at_each().items():
+        for pk in asked.filter(at_risk).values_list("pk", flat=True):
             found.setdefault(pk, []).append(risk)
     return found
 
 
-def _of_somebody_let_in() -> Q:
-    return Q(disabled=False) & (Q(user=None, company__is_active=True) | let_in("user__"))
+def _would_be_accepted() -> Q:
+    return Q(disabled=False) & (Q(user=None, company__is_active=True) | let_in("user__")) & ~ages.refused()
 
 
 def _secrets() -> QuerySet[ClientSecret]:
@@ -170,7 +176,7 @@ def _compare(after: int, last: int, *, dry_run: bool) -> int:
     # Who is not let in for a while is still the same disuse, of which nobody is told twice: so here only use counts.
     used = Q(client__last_used__gte=F("found")) | ~Exists(_clients().filter(_disused(), pk=OuterRef("client")))
     over = kept.filter(kind=Risk.MANY_TOKENS).exclude(client__in=busy), kept.filter(used, kind=Risk.UNUSED)
-    disused = set(_clients().filter(here, _disused(), _of_somebody_let_in()).values_list("pk", flat=True))
+    disused = set(_clients().filter(here, _disused(), _would_be_accepted()).values_list("pk", flat=True))
     known = {risk: set(kept.filter(kind=risk).values_list("client", flat=True)) for risk in FOUND_BY_UPKEEP}
     new = [
         Finding(client_id=pk, kind=risk, found=now)
