@@ -290,7 +290,7 @@ def test_the_index_says_when_the_upkeep_last_looked(superuser, key):
     maintain()
     text = superuser.get(INDEX).content.decode()
     assert "has not run" not in text
-    assert "As found by the upkeep at" in text
+    assert "As found by the upkeep on" in text
 
 
 def test_a_number_is_counted_up_to_a_limit(superuser, key, api_client, monkeypatch):

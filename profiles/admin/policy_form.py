@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from .. import policy, reach
 from ..clients import ages
@@ -132,4 +132,4 @@ def in_words(it: Policy) -> str:
         said.append(ngettext("secret keys of at most %d day", "secret keys of at most %d days", it.days) % it.days)
     if it.networks:
         said.append(_("networks: %s") % " ".join(it.networks))
-    return "; ".join(said) or _("None")
+    return "; ".join(said) or pgettext("policy", "None")

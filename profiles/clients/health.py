@@ -21,6 +21,7 @@ from django.db import models, transaction
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from .. import batches
 from ..models import AccessToken, ClientSecret, Finding, KeyEvent, OAuthApplication, let_in
@@ -49,7 +50,7 @@ class Risk(models.TextChoices):
     MANY_TOKENS = "many-tokens", _("More than 100 active access tokens")
     OLD_SECRET = "old-secret", _("Secret key older than 180 days")
     UNUSED = "unused", _("Not used for 90 days")
-    NEVER_USED = "never-used", _("Never used")
+    NEVER_USED = "never-used", pgettext_lazy("risk", "Never used")
 
 
 # Those that `look` finds.

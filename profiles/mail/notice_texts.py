@@ -112,8 +112,8 @@ WORDS: dict[str, Words] = {
         subject=_("The old secret key of your personal API access key was found by somebody, and has been ended"),
         effect=_(
             "Somebody found the old secret key, which still worked, and reported it as leaked. It, and every access "
-            "token obtained with it, is refused from now on. The new one goes on working, unless it was to be read in "
-            "the same place."
+            "token obtained with it, is refused from now on. The new one goes on working. Find out whether it could be "
+            "read in the same place."
         ),
         remedy=_("If the new one was there too, regenerate the secret key:"),
     ),

@@ -13,6 +13,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_variables
 from django_htmx.http import reswap, retarget
 
@@ -179,8 +180,13 @@ def which_secret(subject: Subject, client: OAuthApplication, shown: str) -> tupl
         return "warning", _("It is refused: your company allows no personal API access keys.")
     too_old_on = subject.policy.end_of(secret.created)
     if too_old_on and too_old_on <= timezone.now():
-        said = _("It is older than your company allows (%(days)s days), and has been refused since %(end)s.")
-        return "warning", said % {"days": subject.policy.days, "end": absolute(too_old_on)}
+        days = subject.policy.days or 0
+        said = ngettext(
+            "It is older than your company allows (%(days)s day), and has been refused since %(end)s.",
+            "It is older than your company allows (%(days)s days), and has been refused since %(end)s.",
+            days,
+        )
+        return "warning", said % {"days": days, "end": absolute(too_old_on)}
     if secret.ends is None:
         return "success", _("It is the current one.")
     if secret.ends_at_first_use:
