@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 
@@ -17,11 +18,22 @@ from django.conf import settings
 from django.utils import timezone, translation
 from django.utils.html import escape
 
-from profiles.clients import company, lifecycle
+from profiles.clients import company, leaks, lifecycle
 from profiles.clients.company import About
 from profiles.mail import invitations
-from profiles.models import AccessProfile, ClientSecret, KeyEvent, OAuthApplication, OldSecret, User
+from profiles.models import (
+    AccessProfile,
+    ClientSecret,
+    Company,
+    KeyEvent,
+    OAuthApplication,
+    OldSecret,
+    UsedFrom,
+    UsedOn,
+    User,
+)
 from profiles.origin import Origin
+from profiles.policy import Policy
 
 from . import test_client_notices as notices_of_clients
 from .conftest import PASSWORD, KeyPair, make_client, make_token, sign_in
@@ -170,6 +182,43 @@ def test_whoever_chose_french_gets_it_on_every_page_of_theirs(client, user, acce
     assert_in_french(client.get("/accounts/mfa/totp/"), "Saisissez ensuite le code")
     assert_in_french(client.get("/accounts/password/change/"), "Changer votre mot de passe", "15 caractères")
     assert_in_french(client.get("/accounts/logout/"), "Votre clé continue de fonctionner")
+
+
+def lay_down(**what: object) -> None:
+    Company.objects.update(policy=str(Policy(**what)))  # type: ignore[arg-type]
+
+
+def use(pair: KeyPair) -> None:
+    """As if it took a token for each call, and once from somewhere else."""
+    now = timezone.now()
+    UsedOn.objects.create(application=pair.key, day=now.date(), tokens=200, calls=200)
+    UsedFrom.objects.create(application=pair.key, address="203.0.113.7", user_agent="curl/8", last_used=now)
+
+
+def leak(pair: KeyPair) -> None:
+    leaks.end([leaks.Found(pair.secret)], origin=Origin(None, KeyEvent.Via.REPORT, "203.0.113.7", "curl/8"))
+
+
+def test_what_is_said_of_use_policy_and_leak_of_a_key_is_french_too(client, user, key):
+    User.objects.update(language="fr")
+    sign_in(client, user)
+    use(key)
+    lay_down(days=90, networks=("203.0.113.0/24",))
+    used = "200 jetons d’accès dans les 30 derniers jours", "nombre d’appels faits avec eux", "Vous n’êtes pas averti"
+    assert_in_french(client.get(PROFILE), *used, "sont valables 90 jours", "Réseaux autorisés")
+    lay_down(no_keys=True)
+    assert_in_french(client.get(PROFILE), "Votre société n’autorise pas les clés d’API personnelles.")
+    assert_in_french(client.get(REGENERATE), "Rien n’a été fait\u202f: votre société n’autorise pas")
+    assert_in_french(client.post(CHECK, {"secret": key.secret}), "Elle est refusée\u202f: votre société")
+    ClientSecret.objects.update(created=timezone.now() - timedelta(days=2))
+    lay_down(days=1)
+    assert_in_french(client.get(PROFILE), "La clé secrète a plus d’un jour", "sont refusés depuis le")
+    assert_in_french(client.post(CHECK, {"secret": key.secret}), "que ne l’autorise votre société (1 jour)")
+    lay_down()
+    leak(key)
+    leaked = "Clé divulguée\u202f: à régénérer", "Clé secrète signalée comme divulguée", "Par un signalement"
+    assert_in_french(client.get(PROFILE), *leaked)
+    assert_in_french(client.get("/accounts/activity/"), "Par un signalement de divulgation")
 
 
 CLIENTS = "/develop/api/clients/"
@@ -374,6 +423,22 @@ def test_the_admin_site_is_french_too(client, admin_user, key):
         "accessprofile/add/": "Voir les règles d’alerte",
     }.items():
         assert_in_french(client.get(f"/admin/profiles/{path}"), shown)
+
+
+def test_key_health_and_policies_are_french_in_the_admin_site(staff_in_french, user, key, api_client):
+    assert_in_french(
+        staff_in_french.get("/admin/"), "Santé des clés", "Sans aucune utilisation", "Pas encore recherché"
+    )
+    use(key)
+    leak(api_client)
+    filters = "Par santé", "Clé secrète divulguée et non régénérée", "Jamais"
+    assert_in_french(staff_in_french.get(ADMIN_CLIENTS), *filters)
+    assert_in_french(staff_in_french.get(f"{ADMIN_CLIENTS}{key.key.pk}/change/"), "Utilisation et adresses", "Santé")
+    page = f"{ADMIN}company/{user.company.pk}/change/"
+    assert_in_french(staff_in_french.get(page), "Politique d’accès à l’API", "Âge maximal d’une clé secrète")
+    form = {"name": "Fleet Ltd", "is_active": "on", "no_keys": "on"}
+    assert_in_french(staff_in_french.post(page, form), "Cette politique refuse aussitôt\u202f: 1 clé personnelle.")
+    assert_in_french(staff_in_french.post(page, {**form, "networks": "x"}), "Ceci n’est pas un réseau\u202f: x.")
 
 
 # --- Mails ------------------------------------------------------------------------------------------------
