@@ -18,7 +18,7 @@ from django.conf import settings
 from django.utils import timezone, translation
 from django.utils.html import escape
 
-from profiles.clients import company, leaks, lifecycle
+from profiles.clients import company, health, leaks, lifecycle
 from profiles.clients.company import About
 from profiles.mail import invitations
 from profiles.models import (
@@ -425,7 +425,8 @@ def test_the_admin_site_is_french_too(client, admin_user, key):
         assert_in_french(client.get(f"/admin/profiles/{path}"), shown)
 
 
-def test_key_health_and_policies_are_french_in_the_admin_site(staff_in_french, user, key, api_client):
+def test_key_health_and_policies_are_french_in_the_admin_site(staff_in_french, user, key, api_client, monkeypatch):
+    monkeypatch.setattr(health, "LOOKED_THROUGH_AT_MOST", -1)  # so that the upkeep has to look
     assert_in_french(
         staff_in_french.get("/admin/"), "Santé des clés", "Sans aucune utilisation", "Pas encore recherché"
     )

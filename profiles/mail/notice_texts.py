@@ -140,6 +140,7 @@ WORDS: dict[str, Words] = {
             "Your company lets a secret key live for a limited time. Then this one, and every access token obtained "
             "with it, is refused. It is not replaced by itself; the Client ID stays the same."
         ),
+        lead=_("Choose how long the old one stays good meanwhile, and nothing stands still."),
         remedy=_("Regenerate the secret key, and give your applications the new one:"),
     ),
     KeyEvent.Action.UNUSED: Words(
@@ -362,6 +363,7 @@ CLIENT_WORDS: dict[str, Words] = {
     KeyEvent.Action.SECRET_TOO_OLD: Words(
         subject=_("The secret key of an API Client of your company will soon be too old"),
         effect=WORDS[KeyEvent.Action.SECRET_TOO_OLD].effect,
+        lead=_("Choose how long the old one stays good meanwhile, and nothing stands still."),
         remedy=_("Regenerate the secret key, and give your applications the new one:"),
     ),
 }
