@@ -227,8 +227,8 @@ for rows in (
     [Session(session_key=f"{n:032}", session_data="x", expire_date=now) for n in range(5000)],
     [ClientSecret(client_id=f"{n:032}", digest=f"{n:064}", **ended) for n in range(5000)],
     [AccessToken(token_checksum=f"{n:064}", **of_nobody) for n in range(5000)],
-    [UsedOn(application_id=n, day=now - timedelta(days=91), tokens=1, calls=1) for n in range(5000)],
-    [UsedFrom(application_id=n, address="192.0.2.1", last_used=now - timedelta(days=91)) for n in range(5000)],
+    [UsedOn(application_id=n, day=now - timedelta(days=91), tokens=1, calls=1) for n in range(1000, 6000)],
+    [UsedFrom(application_id=n, address="192.0.2.1", last_used=now - timedelta(days=91)) for n in range(1000, 6000)],
 ):
     type(rows[0]).objects.bulk_create(rows, batch_size=1000)
 
