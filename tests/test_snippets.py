@@ -196,9 +196,17 @@ def end_each(through: Between, path: str, answer: requests.Response) -> None:
 @pytest.mark.server
 @pytest.mark.parametrize("key", ALL)
 def test_it_is_asked_for_anew_once(key, runner, site, client):
-    with between(site.url, client, end_each) as through:
+    said = []
+
+    def end_and_hear(through: Between, path: str, answer: requests.Response) -> None:
+        end_each(through, path, answer)
+        if path != TOKEN:
+            said.append(answer.json()["error_description"])
+
+    with between(site.url, client, end_and_hear) as through:
         done = runner.run(key, through)
     assert done.returncode != 0
+    assert said[-1] in done.stdout + done.stderr
     once = [(TOKEN, 200), (ME, 401), (TOKEN, 200), (ME, 401)]
     if key == "collection":  # which goes on with the next one
         once += [(TOKEN, 200), (RIGHTS, 401), (TOKEN, 200), (RIGHTS, 401)]
@@ -236,10 +244,16 @@ def test_every_request_of_the_collection_is_answered(site, client, settings, tmp
 def test_a_refused_secret_is_the_end(key, runner, site, client):
     """It is refused as well if it is sent again: many in a row would only use up what the limits leave to others."""
     runner.client = (client[0], site.make_client("Viewer")[1])
-    with between(site.url, runner.client) as through:
+    said = []
+
+    def hear(through: Between, path: str, answer: requests.Response) -> None:
+        said.append(answer.json()["error_description"])
+
+    with between(site.url, runner.client, hear) as through:
         done = runner.run(key, through)
     assert done.returncode != 0
     assert "401" in done.stdout + done.stderr
+    assert said[0] in done.stdout + done.stderr
     assert through.asked == [(TOKEN, 401)]
 
 
