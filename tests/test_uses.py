@@ -299,10 +299,42 @@ def test_a_failure_to_write_fails_nothing(key, monkeypatch, caplog):
     with monkeypatch.context() as patch:
         patch.setattr(uses, "_execute_all", locked)
         uses.write()
-    assert "could not note the uses of 1 clients" in caplog.text
+    assert "could not note how much clients were used (1 of them)" in caplog.text
     used(key)
     uses.write()
     assert days(key) == [(today(), 0, 1)]  # what was counted before is lost
+
+
+def test_a_client_that_cannot_be_written_takes_no_other_along(key, other_user, monkeypatch, caplog):
+    other = make_key(other_user)
+    used(key)
+    used(other)
+    write_addresses = uses._write_addresses
+
+    def fail_for_one(key_id: int, minute: Any) -> None:
+        if key_id == key.key.pk:
+            raise DatabaseError("deadlock detected")
+        write_addresses(key_id, minute)
+
+    monkeypatch.setattr(uses, "_write_addresses", fail_for_one)
+    uses.write()
+    assert (addresses(key), addresses(other)) == (set(), {HOME})
+    assert days(key) == days(other) == [(today(), 0, 1)]
+    told = [record.getMessage() for record in caplog.records if record.name == uses.__name__]
+    assert told == [f"could not note the new addresses of client {key.key.pk}"]
+    assert "deadlock detected" in caplog.text
+
+
+def test_where_the_counts_cannot_be_written_the_addresses_are(key, monkeypatch, caplog):
+    def fail(*args: Any) -> None:
+        raise DatabaseError("deadlock detected")
+
+    used(key)
+    monkeypatch.setattr(uses, "_write_days", fail)
+    uses.write()
+    assert addresses(key) == {HOME}
+    assert "could not note how much clients were used (1 of them)" in caplog.text
+    assert "address" not in caplog.text
 
 
 def test_a_client_that_is_gone_leaves_nothing(key):

@@ -14,7 +14,8 @@ after a long time is known to be new. `purge.past_uses` deletes the others.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -131,12 +132,23 @@ def write(*, due_by: float = inf) -> None:
         counted = _taken(due_by)
         for begin in range(0, len(counted), AT_A_TIME):
             part = counted[begin : begin + AT_A_TIME]
-            try:
+            with _failing_alone(f"how much clients were used ({len(part)} of them)"):
                 _write_days(part)
-                for key_id, minute in _write_known_addresses(part):
+            left: Counted = []
+            with _failing_alone(f"from where clients were used ({len(part)} of them)"):
+                left = _write_known_addresses(part)
+            for key_id, minute in left:
+                with _failing_alone(f"the new addresses of client {key_id}"):
                     _write_addresses(key_id, minute)
-            except DatabaseError:
-                logger.warning("could not note the uses of %s clients", len(part), exc_info=True)
+
+
+@contextmanager
+def _failing_alone(what: str) -> Iterator[None]:
+    """If the database refuses this transaction, the log says so, and those after it have their turn."""
+    try:
+        yield
+    except DatabaseError:
+        logger.warning("could not note %s", what, exc_info=True)
 
 
 def _taken(due_by: float) -> Counted:
