@@ -122,6 +122,7 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Upgraded]:
 
 def test_what_was_there_goes_on_and_what_had_ended_stays_ended(site):  # security 19, 20, 70
     assert_known_of_each_secret(site)  # first, because each use of a key is noted
+    assert_known_from_where(site)
     assert_shown(site)
     assert {email for email, pair in site.pairs.items() if site.opens(pair)} == {USED, UNUSED, USED_BEFORE}
     assert all(site.accepts(token) for token in site.live)
@@ -138,6 +139,17 @@ def assert_known_of_each_secret(site: Upgraded) -> None:
             True,
             None,
         ), email
+
+
+def assert_known_from_where(site: Upgraded) -> None:
+    rows = site.server.sql(
+        "SELECT u.email, f.address, f.last_used = k.last_used FROM profiles_usedfrom f"
+        " JOIN profiles_oauthapplication k ON k.id = f.application_id JOIN profiles_user u ON u.id = k.user_id"
+    )
+    assert sorted((email, str(address), bool(same)) for email, address, same in rows) == [
+        (USED_BEFORE, "203.0.113.10", True),
+        (USED, "203.0.113.9", True),
+    ]
 
 
 def assert_shown(site: Upgraded) -> None:

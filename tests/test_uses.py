@@ -6,11 +6,13 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
+from importlib import import_module
 from ipaddress import ip_address
 from threading import Thread
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.db import DatabaseError, connection, connections
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -489,6 +491,49 @@ def test_whose_account_is_off_is_not_mailed(wanted, user, committed, mailoutbox)
     with committed():
         written(wanted, OFFICE)
     assert mailoutbox == []
+
+
+# --- What is there already --------------------------------------------------------------------------------
+
+
+def migrate() -> None:
+    import_module("profiles.migrations.0018_addresses_of_before").forwards(apps, connection.schema_editor())
+
+
+def used_before(pair: KeyPair, address: str | None = HOME, age: timedelta = timedelta(days=3)) -> datetime:
+    """As the version before noted it."""
+    last_used = timezone.now() - age
+    use = {"last_used": last_used, "last_used_address": address, "last_used_agent": "curl/7"}
+    OAuthApplication.objects.filter(pk=pair.key.pk).update(**use)
+    return last_used
+
+
+def test_the_last_address_of_before_is_known(user, key, committed, mailoutbox):
+    type(user).objects.filter(pk=user.pk).update(mail_new_address=True)
+    last_used = used_before(key)
+    migrate()
+    assert list(key.key.used_from.values_list("address", "user_agent", "last_used")) == [(HOME, "curl/7", last_used)]
+    with committed():
+        written(key, HOME)
+    assert not mailoutbox
+    with committed():
+        written(key, OFFICE)
+    assert len(mailoutbox) == 1
+
+
+def test_the_migration_leaves_what_is_noted(key):
+    written(key, HOME)
+    noted = list(key.key.used_from.values())
+    used_before(key)
+    migrate()
+    migrate()
+    assert list(key.key.used_from.values()) == noted
+
+
+def test_a_client_that_was_never_used_gets_no_address(key, api_client):
+    used_before(api_client, address=None)
+    migrate()
+    assert not UsedFrom.objects.exists()
 
 
 # --- What goes --------------------------------------------------------------------------------------------
