@@ -107,6 +107,12 @@ def test_who_takes_a_token_for_each_call_is_told(signed_in, key, tokens, calls, 
     assert (HINT in words(signed_in.get(PROFILE))) == is_told
 
 
+@pytest.mark.parametrize(("calls", "said"), [(0, "0 calls made"), (1, "1 call made"), (2, "2 calls made")])
+def test_one_call_is_no_calls(signed_in, key, calls, said):
+    use_on(key, 0, tokens=100, calls=calls)
+    assert f"100 access tokens were taken, and {said} with them" in words(signed_in.get(PROFILE))
+
+
 def test_an_api_client_has_the_same(client, manager, api_client):
     use_from(api_client, LONG)
     use_on(api_client, 0, tokens=200)
