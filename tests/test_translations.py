@@ -204,7 +204,11 @@ def test_what_is_said_of_use_policy_and_leak_of_a_key_is_french_too(client, user
     sign_in(client, user)
     use(key)
     lay_down(days=90, networks=("203.0.113.0/24",))
-    used = "200 jetons d’accès dans les 30 derniers jours", "nombre d’appels faits avec eux", "Vous n’êtes pas averti"
+    used = (
+        "200 jetons d’accès dans les 30 derniers jours",
+        "200 appels ont été faits avec eux",
+        "Vous n’êtes pas averti",
+    )
     assert_in_french(client.get(PROFILE), *used, "sont valables 90 jours", "Réseaux autorisés")
     lay_down(no_keys=True)
     assert_in_french(client.get(PROFILE), "Votre société n’autorise pas les clés d’API personnelles.")
