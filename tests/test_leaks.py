@@ -69,7 +69,7 @@ def replace(pair, manager) -> Callable[..., KeyPair]:
 
 def test_a_live_secret_ends_with_its_tokens_and_the_client_stays(pair, replace):  # security 65
     token = make_token(pair)
-    assert report(pair.secret) == leaks.Outcome(secrets=1, clients=1, credentials=1)
+    assert report(pair.secret) == leaks.Outcome(secrets=1, credentials=1)
     assert tokens.find(token) is None
     with pytest.raises(tokens.SecretEnded) as refused:
         tokens.authenticate(client_id=pair.client_id, secret=pair.secret)
@@ -141,7 +141,7 @@ def test_both_at_once_are_one_event(pair, replace):
 
 def test_a_token_ends_alone(pair):  # security 65
     found, other = make_token(pair), make_token(pair)
-    assert report(found) == leaks.Outcome(tokens=1, clients=1, credentials=1)
+    assert report(found) == leaks.Outcome(tokens=1, credentials=1)
     assert tokens.find(found) is None
     assert tokens.find(other)
     assert works(pair.client_id, pair.secret)
@@ -150,7 +150,7 @@ def test_a_token_ends_alone(pair):  # security 65
 
 
 def test_a_token_whose_secret_was_found_too_is_not_told_again(pair):
-    assert report(make_token(pair), pair.secret) == leaks.Outcome(secrets=1, clients=1, credentials=2)
+    assert report(make_token(pair), pair.secret) == leaks.Outcome(secrets=1, credentials=2)
     assert events() == ["leaked"]
 
 
@@ -206,7 +206,7 @@ def test_the_tokens_of_a_client_end_by_one_change_whatever_their_number(key):
 
 def test_each_client_has_an_event_of_its_own(key, other_user, api_client):
     other = make_key(other_user)
-    assert report(key.secret, other.secret, api_client.secret).clients == 3
+    assert report(key.secret, other.secret, api_client.secret).secrets == 3
     assert set(KeyEvent.objects.filter(action="leaked").values_list("client_id", flat=True)) == {
         key.client_id,
         other.client_id,

@@ -66,17 +66,11 @@ class Outcome:
 
     secrets: int = 0
     tokens: int = 0
-    clients: int = 0
     credentials: int = 0
     """How many there were that can be one at all."""
 
     def __add__(self, other: Outcome) -> Outcome:
-        return Outcome(
-            self.secrets + other.secrets,
-            self.tokens + other.tokens,
-            self.clients + other.clients,
-            self.credentials + other.credentials,
-        )
+        return Outcome(self.secrets + other.secrets, self.tokens + other.tokens, self.credentials + other.credentials)
 
 
 # --- What is reported -------------------------------------------------------------------------------------------
@@ -197,7 +191,7 @@ def _end_of(number: int, places: dict[str, list[Found]], origin: Origin) -> Outc
         count = f"{len(dying):,} access token{'s' if len(dying) > 1 else ''}"
         said = _told(places[digest] for digest in dying.values())
         changes.record_of(client, Action.TOKEN_LEAKED, origin, detail="; ".join(filter(None, (count, said))))
-    return Outcome(secrets=len(ending), tokens=len(dying), clients=bool(ending or dying))
+    return Outcome(secrets=len(ending), tokens=len(dying))
 
 
 def _told(places: Iterable[list[Found]]) -> str:
