@@ -80,10 +80,11 @@ def read(body: bytes, *, at_most: int | None = AT_MOST) -> list[Found]:
     """What a JSON document reports. Raises NotJson or NoList.
 
     It is `{"credentials": ["..."]}`, or `[{"token": "...", "type": "...", "url": "...", "source": "..."}]`, which is
-    what GitHub sends to partners of its secret scanning. Other members are ignored: there may be more some day.
+    what GitHub sends to partners of its secret scanning. Other members are ignored: there may be more some day. So is
+    what is said of a credential, if it is no text: that must not keep the credential alive. A byte order mark is taken.
     """
     try:
-        document = json.loads(body.decode(), object_pairs_hook=_each_name_once, parse_constant=_no_number)
+        document = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_each_name_once, parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise NotJson("The body must be JSON in UTF-8, in which no object has a name more than once.") from None
     found = list(_entries(document))
@@ -117,8 +118,7 @@ def _entry(document: Any) -> Found:
     match document:
         case {"token": str(text)}:
             told = {name: document.get(name) for name in TEXT_AT_MOST}
-            if all(value is None or isinstance(value, str) for value in told.values()):
-                return Found(text, **{name: value or "" for name, value in told.items()})
+            return Found(text, **{name: value for name, value in told.items() if isinstance(value, str)})
     raise _no_list()
 
 
