@@ -78,12 +78,38 @@ def test_the_event_says_who_ran_it_and_where_it_was_found(user, key, api_client,
     assert KeyEvent.objects.get(client_id=api_client.client_id, action="leaked").detail == "source: wiki"
 
 
-@pytest.mark.parametrize("content", ['{"credentials": 1}', '{"credentials": [', "[1]", b"\xff"])
-def test_a_file_that_cannot_be_read_ends_nothing(content, key, tmp_path):
-    with pytest.raises(CommandError, match="could not be read"):
-        report(tmp_path / "found", content)
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[client]\nsecret = {}\n",
+        '{{"secret": "{}"}}',
+        '{{"credentials": 1, "other": "{}"}}',
+        '{{"credentials": ["{}"',
+        '[{{"token": "x"}}, "{}"]',
+        '[{{"token": "x", "token": "{}"}}]',
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_what_is_no_report_is_text_in_which_some_stand(content, encoding, key, tmp_path):
+    assert report(tmp_path / "found", content.format(key.secret).encode(encoding)) == said(1, 1, 0)
+    assert not works(key.client_id, key.secret)
+
+
+@pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
+def test_a_report_may_be_in_utf_16(order, key, tmp_path):  # as Windows PowerShell writes it
+    text = "\ufeff" + json.dumps([{"token": key.secret, "source": "wiki"}])
+    assert report(tmp_path / "found", text.encode(order)) == said(1, 1, 0)
+    assert KeyEvent.objects.get(action="leaked").detail == "source: wiki"
+
+
+def test_bytes_that_are_no_text_do_no_harm(key, tmp_path):
+    found = b"caf\xe9 \xff\x00 " + key.secret.encode() + b"\xe9\n"
+    assert report(tmp_path / "found", found) == said(1, 1, 0)
+
+
+def test_a_file_that_cannot_be_read_is_told():
     with pytest.raises(CommandError, match=r"could not be read: .*No such file"):
-        call_command("reportleak", str(tmp_path / "nothing"))
+        call_command("reportleak", "nothing/there")
 
 
 @pytest.mark.parametrize("source", ["x" * 61, "a\tb", "SECRET"])
@@ -113,6 +139,6 @@ def test_what_it_prints_has_no_credential_and_its_exit_code_tells(tmp_path):
     assert secret not in done.stderr
     again = run("-", sent=f"{secret}\n")
     assert (again.returncode, again.stdout) == (0, said(1, 0, 0))
-    refused = run("-", sent="[1]")
+    refused = run(str(tmp_path / "nothing"))
     assert (refused.returncode, refused.stdout) == (1, "")
     assert run().returncode == 2

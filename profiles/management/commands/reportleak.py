@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ class Command(base.Command):
             "file",
             type=Path,
             metavar="FILE",
-            help="one credential a line, or text in which some stand, or JSON as the address for reports takes it; - "
-            "reads it here",
+            help="one credential a line, or text in which some stand, or JSON as the address for reports takes it; in "
+            "UTF-8, or in UTF-16 with a byte order mark; - reads it here",
         )
         parser.add_argument(
             "--source",
@@ -52,17 +53,19 @@ class Command(base.Command):
 
 def _read(file: Path) -> list[leaks.Found]:
     try:
-        text = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-        text = text.removeprefix(b"\xef\xbb\xbf")  # an editor's byte order mark
-        if text.lstrip().startswith((b"{", b"[")):
-            return leaks.read(text, at_most=None)
-        return [leaks.Found(line) for line in text.decode().splitlines()]
-    except leaks.NotRead as error:
-        raise CommandError(f"{file} could not be read: {error}") from None
-    except UnicodeDecodeError:
-        raise CommandError(f"{file} could not be read: it is no text in UTF-8.") from None
+        text = _decoded(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
     except OSError as error:
         raise CommandError(f"{file} could not be read: {error}.") from None
+    try:
+        return leaks.read(text.encode(), at_most=None)
+    except leaks.NotRead:  # a configuration, say, in JSON or INI: what stands in it has leaked all the same
+        return [leaks.Found(line) for line in text.splitlines()]
+
+
+def _decoded(content: bytes) -> str:
+    """The text of a file. A credential is ASCII, so what is no text beside it does not matter."""
+    in_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if in_utf16 else "utf-8-sig", errors="replace")
 
 
 def _source(text: str) -> str:
