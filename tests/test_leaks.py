@@ -11,11 +11,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.html import urlize
 
 from profiles import credentials
 from profiles.clients import company, leaks, lifecycle, tokens
 from profiles.clients.leaks import Found
-from profiles.mail import notice_texts
 from profiles.models import AccessToken, ClientSecret, Company, KeyEvent, OldSecret, User
 from profiles.origin import Origin
 
@@ -341,12 +341,38 @@ def test_the_owner_is_mailed_when_how_and_what_to_do(
         assert "whoever found it" in text
         assert ADDRESS in text
         assert AGENT in text
-        # As text: no program makes a link of it.
-        assert notice_texts.without_links(event.detail) in text
+        # Complete, and no program makes a link of it.
+        where = "hxxps://github[.]example/a/b/blob/main/[.]env"
+        assert f"type: airvantage_secret; url: {where}; source: content" in text
         assert "github.example" not in text
         assert "Regenerate the secret key, to use the key again:" in " ".join(text.split())
         assert "http://127.0.0.1:8000/profile/#api-key" in text
         assert key.secret not in text
+
+
+@pytest.mark.parametrize(
+    ("said", "mailed"),
+    [
+        (
+            "https://github.com/octocat/Hello-World/blob/12/foo.txt",
+            "hxxps://github[.]com/octocat/Hello-World/blob/12/foo[.]txt",
+        ),
+        ("HTTP://Keys.example:8080/?a=1.2#b.", "hxxp://Keys[.]example:8080/?a=1[.]2#b."),
+        ("https://me:word@192.0.2.1/http://b", "hxxps://me[:]word[@]192[.]0[.]2[.]1/hxxp://b"),
+        ("ftp://files.example/x", "ftp[:]//files[.]example/x"),
+        ("mailto:me@keys.example", "mailto[:]me[@]keys[.]example"),
+        ("javascript:alert(1)", "javascript[:]alert(1)"),
+        ("//keys.example www.keys.example", "//keys[.]example www[.]keys[.]example"),
+        ("a commit at 12:30, in version 2", "a commit at 12:30, in version 2"),
+    ],
+)
+def test_a_place_is_mailed_complete_and_is_no_link(said, mailed, key, django_capture_on_commit_callbacks, mailoutbox):
+    with django_capture_on_commit_callbacks(execute=True):
+        leaks.end([Found(key.secret, url=said)], origin=ORIGIN)
+    assert urlize(mailed) == mailed
+    text, html = parts(mailoutbox[0])
+    assert f"Reported: url: {mailed}\n" in text
+    assert f">url: {mailed}</td>" in html
 
 
 def test_who_may_edit_an_api_client_is_mailed(

@@ -425,7 +425,7 @@ def _context(event: KeyEvent | AccountEvent, reader: UnsentNotice) -> dict[str, 
         about = about if _is_of_client(event) else "key"
         facts += [(_("Client ID"), event.client_id)]
     if event.detail and event.action in LEAKS:
-        facts += [(_("Reported"), without_links(event.detail))]
+        facts += [(_("Reported"), defanged(event.detail))]
     elif event.action == KeyEvent.Action.SECRET_TOO_OLD:
         facts += [(_("Stops"), event.detail)]
     elif event.detail:
@@ -489,3 +489,13 @@ def without_links(text: str) -> str:
     Somebody with a stolen session can choose this text, and whoever reads the mail trusts it.
     """
     return re.sub(r"[@/:.](?=[^\W\d])|//", " ", text)
+
+
+def defanged(text: str) -> str:
+    """The text as mails about security have it: all of it can be read, and no mail program makes a link of any of it.
+
+    A stranger wrote it, and whoever reads the mail has to find the place: `hxxps://keys[.]example/a[.]txt`.
+    """
+    text = re.sub(r"http(?=s?:)", "hxxp", text, flags=re.IGNORECASE)
+    text = re.sub(r"(hxxps?)?:(?=//|[^\W\d])", lambda found: found[0] if found[1] else "[:]", text)
+    return re.sub(r"[.@](?=\w)", r"[\g<0>]", text)
