@@ -390,6 +390,31 @@ def test_who_may_edit_an_api_client_is_mailed(
         assert "1 access token" in text
 
 
+def test_three_mails_a_day_whatever_the_number_of_tokens(
+    pair, other_user, django_capture_on_commit_callbacks, mailoutbox
+):
+    """Who holds one secret can take tokens and report them, one by one."""
+    with django_capture_on_commit_callbacks(execute=True):
+        for _ in range(5):
+            report(make_token(pair))
+    assert events() == ["token_leaked"] * 5
+    assert len(mailoutbox) == 3
+    with django_capture_on_commit_callbacks(execute=True):
+        report(make_token(make_key(other_user)))  # another client has mails of its own
+        report(pair.secret)  # and this is worse
+    assert len([mail for mail in mailoutbox if "found by somebody" in mail.subject]) == 5
+
+
+def test_a_day_later_a_leaked_token_is_mailed_again(pair, django_capture_on_commit_callbacks, mailoutbox, monkeypatch):
+    now = timezone.now()
+    with django_capture_on_commit_callbacks(execute=True):
+        for hours in (0, 0, 0, 23, 48):
+            monkeypatch.setattr(timezone, "now", lambda hours=hours: now + timedelta(hours=hours))
+            report(make_token(pair))
+    assert len(mailoutbox) == 4
+    assert "at most three such mails in 24 hours" in " ".join(str(mailoutbox[0].body).split())
+
+
 def test_my_profile_says_leaked_and_how(user, client, key):  # page 3; security 65
     said_of(key)
     response = sign_in(client, user).get(PROFILE)

@@ -17,7 +17,7 @@ from django.db import DatabaseError, connection, connections
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from profiles.clients import purge, uses
+from profiles.clients import changes, purge, uses
 from profiles.clients.tokens import ProvenClient
 from profiles.models import Event, KeyEvent, OAuthApplication, UsedFrom, UsedOn
 from profiles.origin import Origin
@@ -456,11 +456,11 @@ def test_three_mails_a_day_whatever_the_number_of_addresses(wanted, committed, m
     with committed():
         written(wanted, *(f"192.0.2.{number}" for number in range(50)))
         written(wanted, *(f"198.51.100.{number}" for number in range(50)))
-    assert len(mailoutbox) == uses.MAILS_AT_MOST
+    assert len(mailoutbox) == changes.MAILS_AT_MOST
     at(now + timedelta(hours=25))
     with committed():
         written(wanted, OFFICE)
-    assert len(mailoutbox) == uses.MAILS_AT_MOST + 1
+    assert len(mailoutbox) == changes.MAILS_AT_MOST + 1
 
 
 def test_once_about_each_address_even_if_it_was_forgotten_in_a_flood(wanted, committed, mailoutbox):

@@ -29,6 +29,9 @@ Owner = User | Company
 # How long the replaced secret stays good at the longest.
 OVERLAPS = {OldSecret.FIRST_USE: timedelta(days=7), OldSecret.DAY: timedelta(hours=24)}
 
+# About one client and one thing that happens as often as somebody likes, in 24 hours.
+MAILS_AT_MOST = 3
+
 # How far the clocks of two servers may be apart.
 CLOCKS_APART = timedelta(minutes=1)
 
@@ -100,6 +103,17 @@ def record_of(
     """The same, of a client that there is."""
     more |= {"client_id": client.client_id, "client_name": client.name}
     record(action, owner_of(client), origin, mailed=mailed, **more)
+
+
+def mails_left(client: OAuthApplication, action: KeyEvent.Action) -> int:
+    """How many more mails about such events of this client may be sent now.
+
+    Counted are the events, mailed or not: in a flood that does not stop, only the first ones are mailed.
+    """
+    lately = KeyEvent.objects.filter(
+        client_id=client.client_id, action=action, time__gt=timezone.now() - timedelta(days=1)
+    )
+    return MAILS_AT_MOST - lately.order_by()[:MAILS_AT_MOST].count()
 
 
 def new_secret(client: OAuthApplication, origin: Origin, now: datetime) -> str:

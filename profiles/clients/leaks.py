@@ -190,7 +190,10 @@ def _end_of(number: int, places: dict[str, list[Found]], origin: Origin) -> Outc
         AccessToken.objects.filter(pk__in=dying).delete()
         count = f"{len(dying):,} access token{'s' if len(dying) > 1 else ''}"
         said = _told(places[digest] for digest in dying.values())
-        changes.record_of(client, Action.TOKEN_LEAKED, origin, detail="; ".join(filter(None, (count, said))))
+        said = "; ".join(filter(None, (count, said)))
+        # Who holds the secret can take tokens and report each of them: that must not fill anybody's mailbox.
+        mailed = changes.mails_left(client, Action.TOKEN_LEAKED) > 0
+        changes.record_of(client, Action.TOKEN_LEAKED, origin, detail=said, mailed=mailed)
     return Outcome(secrets=len(ending), tokens=len(dying))
 
 

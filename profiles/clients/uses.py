@@ -45,8 +45,6 @@ DAYS = 30
 REMEMBERED = timedelta(days=90)
 # Of each client: what a flood of addresses, which IPv6 makes easy, can fill. The oldest go.
 ADDRESSES_AT_MOST = 100
-# Of each client, in 24 hours.
-MAILS_AT_MOST = 3
 
 # How many clients are written in one transaction.
 AT_A_TIME = 500
@@ -223,11 +221,10 @@ def _write_addresses(key_id: int, minute: _Minute) -> None:
 def _mail(client: OAuthApplication, addresses: Iterable[str], minute: _Minute) -> None:
     """Mail about these addresses, but once about each in the time for which one is remembered, and not too often."""
     events = KeyEvent.objects.filter(client_id=client.client_id, action=Action.NEW_ADDRESS)
-    told = list(events.filter(time__gt=minute.begun - REMEMBERED).values_list("address", "time"))
-    before = {_plain(address) for address, _ in told if address}
-    a_day_ago = timezone.now() - timedelta(days=1)
-    left = MAILS_AT_MOST - sum(time > a_day_ago for _, time in told)
-    for address in [it for it in addresses if it not in before][: max(left, 0)]:
+    told = events.filter(time__gt=minute.begun - REMEMBERED).values_list("address", flat=True)
+    before = {_plain(address) for address in told if address}
+    left = changes.mails_left(client, Action.NEW_ADDRESS)
+    for address in [it for it in addresses if it not in before][:left]:
         changes.record_of(client, Action.NEW_ADDRESS, Origin(None, Event.Via.OAUTH, address, minute.agents[address]))
 
 

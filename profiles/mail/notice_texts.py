@@ -122,7 +122,8 @@ WORDS: dict[str, Words] = {
         effect=_(
             "Somebody found an access token and reported it as leaked. It is refused from now on. The secret key goes "
             "on working, and so does every other access token. Find out where the token could be read, and whether "
-            "the secret key was there too."
+            "the secret key was there too. There are at most three such mails in 24 hours; the recent events on the "
+            "page tell the rest."
         ),
         remedy=_("If in doubt, regenerate the secret key; that ends every access token too:"),
     ),
