@@ -429,7 +429,9 @@ def test_a_leaked_secret_is_said_in_words_and_regenerate_is_the_way_on(signed_in
 
 def test_that_a_leaked_secret_was_tried_is_told_for_thirty_days_too(signed_in, leaked):
     refuse(leaked)
-    assert "last refused" in words(signed_in.get(PROFILE))
+    text = words(signed_in.get(PROFILE))
+    assert "last refused" in text
+    assert "give it the current one" not in text  # there is none
     refuse(leaked, last_refused=timezone.now() - timedelta(days=31))
     assert "last refused" not in words(signed_in.get(PROFILE))
 

@@ -18,6 +18,7 @@ from profiles.clients import company, leaks, lifecycle, tokens
 from profiles.clients.leaks import Found
 from profiles.models import AccessToken, ClientSecret, Company, KeyEvent, OldSecret, User
 from profiles.origin import Origin
+from profiles.templatetags.moments import absolute
 
 from .admin_site import browser_of
 from .api_clients import at_once
@@ -131,6 +132,13 @@ def test_of_two_live_secrets_the_new_one_can_be_the_one_that_was_found(pair, rep
     assert ClientSecret.objects.leaked().exists()
     newest = replace(OldSecret.DAY)
     assert [works(it.client_id, it.secret) for it in (pair, new, newest)] == [False, False, True]
+
+
+def test_the_old_one_that_is_found_after_the_new_one_is_not_told_as_if_that_still_worked(pair, replace):
+    new = replace(OldSecret.DAY)
+    for secret in (new.secret, pair.secret):
+        assert report(secret).secrets == 1
+    assert events() == ["leaked", "leaked"]
 
 
 def test_both_at_once_are_one_event(pair, replace):
@@ -346,6 +354,7 @@ def test_the_owner_is_mailed_when_how_and_what_to_do(
         assert f"type: airvantage_secret; url: {where}; source: content" in text
         assert "github.example" not in text
         assert "Regenerate the secret key, to use the key again:" in " ".join(text.split())
+        assert "If an old secret key was to work for a while, it still does" in " ".join(text.split())
         assert "http://127.0.0.1:8000/profile/#api-key" in text
         assert key.secret not in text
 
@@ -384,6 +393,7 @@ def test_who_may_edit_an_api_client_is_mailed(
     leaked, token = [mail for mail in mailoutbox if "found by somebody" in mail.subject]
     assert leaked.to == token.to == [manager.email]
     for text in parts(leaked):
+        assert "If an old secret key was to work for a while, it still does" in " ".join(text.split())
         assert f"/develop/api/clients/{api_client.client_id}/" in text
         assert "Regenerate the secret key, to use the API Client again:" in " ".join(text.split())
     for text in parts(token):
@@ -428,6 +438,37 @@ def test_my_profile_says_leaked_and_how(user, client, key):  # page 3; security 
     assert "Leaked: regenerate" not in words(client.get(PROFILE))
 
 
+@pytest.mark.parametrize("choice", [OldSecret.DAY, OldSecret.FIRST_USE])
+def test_that_the_old_secret_still_works_is_told_with_the_leak_of_the_new_one(pair, replace, manager, client, choice):
+    """Of both kinds of client, on its page and in each prompt; and nothing of a first use, which cannot come."""
+    said_of(replace(choice))
+    old = ClientSecret.objects.live().get()
+    assert old.ends
+    is_companys = pair.key.is_companys
+    address = f"/develop/api/clients/{pair.client_id}/" if is_companys else PROFILE
+    prompts = address if is_companys else f"{PROFILE}api-key/"
+    browser = sign_in(client, manager if is_companys else pair.key.owner)
+    text = words(browser.get(address))
+    assert "The new secret key was reported as leaked, and ended on" in text
+    said = f"The old one still works until {absolute(old.ends)}. Regenerate the secret key before then."
+    assert said in text
+    assert "Secret key The new one no longer works" in text
+    assert "None that works" not in text
+    assert "to use this" not in text.partition(said)[0]
+    assert "The old secret key still works" in text
+    regenerate, end_old = (words(browser.get(f"{prompts}{name}/")) for name in ("regenerate", "end-old"))
+    assert "The new secret key was reported as leaked, and no longer works." in regenerate
+    assert f"The old one, which ends in …{old.hint} , still does, but stops at once" in regenerate
+    assert "No secret key of" not in regenerate
+    assert "Then none works until the secret key is regenerated." in end_old
+    assert "goes on working" not in end_old
+    assert "has not been used yet" not in end_old
+    checked = words(browser.post(f"{prompts}check/", {"secret": pair.secret}))
+    assert f"It is the old one, good until {absolute(old.ends)}." in checked
+    assert "When the new one is first used" not in text  # the event of Regenerate says what was chosen
+    assert "first used" not in regenerate + end_old + checked
+
+
 def test_a_form_from_before_the_report_does_nothing(signed_in, user, key):  # page 44
     version = lifecycle.version(user)
     said_of(key)
@@ -459,6 +500,7 @@ def test_the_admin_site_has_them_in_one_list(key, other_user, api_client, admin_
     def listed(state: str) -> set[str]:
         return {found.client_id for found in admin.get(f"{KEYS}?state={state}").context["cl"].result_list}
 
+    assert "Its programs stand still, or soon will, until it is regenerated." in words(admin.get("/admin/"))
     assert listed("leaked") == listed("no-secret") == {key.client_id, api_client.client_id}
     assert len(listed("enabled")) == 1
     assert "Leaked and not regenerated" in words(admin.get(f"{KEYS}?state=leaked"))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 COUNTED_AT_MOST = 1000
 
 WHAT_TO_DO: dict[Risk, _StrPromise] = {
-    Risk.LEAKED: gettext_lazy("It has no live secret key any more: its programs stand still until it is regenerated."),
+    Risk.LEAKED: gettext_lazy("Its programs stand still, or soon will, until it is regenerated."),
     Risk.KNOWN_OUTSIDE: gettext_lazy("Somebody outside can still use it. Have it regenerated, or disable it."),
     Risk.MANY_TOKENS: gettext_lazy("Ask for a program that keeps its token instead of taking one for each call."),
     Risk.OLD_SECRET: gettext_lazy("Whoever has seen it can use it. Have it regenerated, with an overlap."),

@@ -181,7 +181,9 @@ def _end_of(number: int, places: dict[str, list[Found]], origin: Origin) -> Outc
     ending = list(_live_secrets(places.keys()).filter(application=client))
     if ending:
         changes.end(client, EndReason.LEAKED, timezone.now(), pk__in=[secret.pk for secret in ending])
-        action = Action.OLD_SECRET_LEAKED if all(secret.ends for secret in ending) else Action.LEAKED
+        # That of an old one says that the new one works. It does not if it leaked before.
+        has_new = client.secrets.filter(ends=None).exists()
+        action = Action.OLD_SECRET_LEAKED if has_new else Action.LEAKED
         said = _told(places[secret.digest] for secret in ending)
         changes.record_of(client, action, origin, detail=said)
     # After the secrets: the tokens of these have ended with them.

@@ -103,8 +103,9 @@ WORDS: dict[str, Words] = {
         subject=_("The secret key of your personal API access key was found by somebody, and has been ended"),
         effect=_(
             "Somebody found the secret key and reported it as leaked. It, and every access token obtained with it, is "
-            "refused from now on. The key and its Client ID stay. Find out where the secret key could be read, and "
-            "take it away there; the recent events of the key and its last use tell whether somebody else used it."
+            "refused from now on. If an old secret key was to work for a while, it still does, unless it was found "
+            "too. The key and its Client ID stay. Find out where the secret key could be read, and take it away there; "
+            "the recent events of the key and its last use tell whether somebody else used it."
         ),
         remedy=_("Regenerate the secret key, to use the key again:"),
     ),
@@ -317,9 +318,9 @@ CLIENT_WORDS: dict[str, Words] = {
         subject=_("The secret key of an API Client of your company was found by somebody, and has been ended"),
         effect=_(
             "Somebody found the secret key and reported it as leaked. It, and every access token obtained with it, is "
-            "refused from now on. The API Client and its Client ID stay. Find out where the secret key could be read, "
-            "and take it away there; the recent events of the API Client and its last use tell whether somebody else "
-            "used it."
+            "refused from now on. If an old secret key was to work for a while, it still does, unless it was found "
+            "too. The API Client and its Client ID stay. Find out where the secret key could be read, and take it away "
+            "there; the recent events of the API Client and its last use tell whether somebody else used it."
         ),
         remedy=_("Regenerate the secret key, to use the API Client again:"),
     ),

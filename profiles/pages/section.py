@@ -189,7 +189,8 @@ def which_secret(subject: Subject, client: OAuthApplication, shown: str) -> tupl
         return "warning", said % {"days": days, "end": absolute(too_old_on)}
     if secret.ends is None:
         return "success", _("It is the current one.")
-    if secret.ends_at_first_use:
+    # The new one may have been reported as leaked: then it is never used.
+    if secret.ends_at_first_use and client.secrets.filter(ends=None).exists():
         said = _("It is the old one, good until the new one is first used, at the latest until %(ends)s.")
     else:
         said = _("It is the old one, good until %(ends)s.")
