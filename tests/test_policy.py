@@ -178,7 +178,7 @@ def test_from_a_network_of_the_company_all_is_as_ever(company, pair, address):
 def test_from_elsewhere_tokens_are_neither_issued_nor_accepted(company, pair, address, caplog):
     token = make_token(pair)
     lay_down(company, networks=NETWORKS)
-    for url, form in ((TOKEN, GRANT), (REVOKE, ("token", token)), (INTROSPECT, ("token", token))):
+    for url, form in ((TOKEN, GRANT), (INTROSPECT, ("token", token))):
         said = assert_oauth_error(post(url, [form], pair.basic, REMOTE_ADDR=address), 401, "invalid_client")
         assert said == "The company of this client allows no access from this address."
     assert f"request refused: client_id={pair.client_id}" in caplog.text
@@ -188,6 +188,13 @@ def test_from_elsewhere_tokens_are_neither_issued_nor_accepted(company, pair, ad
     assert challenge(refused)["error"] == "access_denied"
     assert re.search("token refused: .* reason=policy_network", caplog.text)
     assert ClientSecret.objects.get().last_used is None
+
+
+def test_access_is_ended_from_everywhere(company, pair):
+    token = make_token(pair)
+    lay_down(company, networks=NETWORKS)
+    assert post(REVOKE, [("token", token)], pair.basic, REMOTE_ADDR=OUTSIDE).status_code == 200
+    assert not AccessToken.objects.exists()
 
 
 @pytest.mark.parametrize(

@@ -342,8 +342,11 @@ def issue(*, client_id: str, secret: str, scope: str, where: Where = nowhere) ->
     )
 
 
-def authenticate(*, client_id: str, secret: str, where: Where = nowhere) -> AuthenticatedClient:
-    """The client, if the secret is its own and its owner is active. Raises what `issue` does."""
+def authenticate(*, client_id: str, secret: str, where: Where | None = nowhere) -> AuthenticatedClient:
+    """The client, if the secret is its own and its owner is active. Raises what `issue` does.
+
+    With None for `where`, from no matter where.
+    """
     values: Values = {"secret": credentials.digest(secret), "client_id": client_id, "now": timezone.now()}
     key_id, secret_id, held = _first_if_proven(_AUTHENTICATE, values, where)
     return AuthenticatedClient(client=ProvenClient(key_id, secret_id), client_id=client_id, rights=_rights(held))
@@ -422,7 +425,7 @@ _terms_found: dict[str, Terms] = {}
 _FOUND_AT_MOST = 50_000
 
 
-def _first_if_proven(statement: Statement, values: Values, where: Where) -> Row:
+def _first_if_proven(statement: Statement, values: Values, where: Where | None) -> Row:
     """The row of a statement that has `_IF_PROVEN`. Raises Refused, as `issue` says.
 
     The policy of a company is asked before the statement runs, which finds the client only with that policy: so here

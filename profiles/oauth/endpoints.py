@@ -170,9 +170,10 @@ def create_token(call: Call, form: Form) -> Token:
 )
 def revoke_token(call: Call, form: Form) -> Nothing:
     """RFC 7009. Ends one of the client's own access tokens, at once. A token that is not its own, or is none, is left
-    alone and answered in the same way.
+    alone and answered in the same way. The networks that a company allows do not count here: access is ended from
+    everywhere.
     """
-    own = _proven(call, client_credentials(call, form), tokens.authenticate)
+    own = _proven(call, client_credentials(call, form), tokens.authenticate, from_anywhere=True)
     tokens.revoke(_required_token(form), key_id=own.client.key_id)
     return {}
 
@@ -233,10 +234,13 @@ def introspect_token(call: Call, form: Form) -> Introspection:
     )
 
 
-def _proven(call: Call, client: ClientCredentials, prove: Callable[..., Proven]) -> Proven:
+def _proven(
+    call: Call, client: ClientCredentials, prove: Callable[..., Proven], *, from_anywhere: bool = False
+) -> Proven:
     """What `prove` says of a client that it has authenticated; the use of its secret is recorded."""
+    where = None if from_anywhere else lambda: call.address
     try:
-        proven = prove(client_id=client.client_id, secret=client.secret, where=lambda: call.address)
+        proven = prove(client_id=client.client_id, secret=client.secret, where=where)
     except tokens.Refused as refused:
         raise _not_proven(call, client, refused) from None
     call.client_id = client.client_id
