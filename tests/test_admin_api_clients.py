@@ -156,6 +156,19 @@ def test_by_state_under_a_policy(superuser, admin_user, user, key, api_client, c
     assert list(in_states(superuser)) == ["enabled"]
 
 
+def test_by_state_of_a_secret_that_has_ended_under_a_policy(superuser, user, key, api_client, company):
+    """Its age does not matter any more; that there may be no key still does."""
+    for pair in (key, api_client):
+        make_older(pair.key, days=31)
+    ClientSecret.objects.update(ended=True, ends=timezone.now())
+    lay_down(company, days=30)
+    assert in_states(superuser) == {"no-secret": ["Nightly export", user.email]}
+    lay_down(company, no_keys=True)
+    assert in_states(superuser) == {"no-secret": ["Nightly export", user.email], "policy": [user.email]}
+    ClientSecret.objects.all().delete()
+    assert in_states(superuser) == {"no-secret": ["Nightly export", user.email], "policy": [user.email]}
+
+
 def test_by_state_of_a_key(superuser, user, key):
     assert in_states(superuser) == {"enabled": [user.email]}
     User.objects.filter(pk=user.pk).update(is_active=False)

@@ -10,8 +10,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ..clients import ages
+from ..clients.changes import policy_of
 from ..models import ClientSecret, Company, User
-from ..policy import Terms
 from .base import pks
 
 
@@ -29,8 +29,10 @@ class State(models.TextChoices):
 def with_what_they_need(clients: QuerySet[Any]) -> QuerySet[Any]:
     """The clients with what `states_of` asks of each: `secret_created` too, which is None without a secret."""
     secrets = ClientSecret.objects.filter(application=OuterRef("pk")).order_by("-id")
+    current = secrets.filter(ends=None)
     return clients.select_related("user__company", "company").annotate(
         secret_created=models.Subquery(secrets.values("created")[:1]),
+        current_secret_created=models.Subquery(current.values("created")[:1]),
         has_live_secret=with_live_secret(),
         is_leaked=Exists(ClientSecret.objects.leaked().filter(application=OuterRef("pk"))),
     )
@@ -78,8 +80,10 @@ def _of_inactive_owner() -> Q:
 
 
 def _is_refused_by_policy(client: Any) -> bool:
-    company = client.company or client.owner.company
-    if not (company and company.policy and client.secret_created):
-        return False
-    terms = Terms(company.policy, is_key=not client.is_companys, made=client.secret_created)
-    return bool(terms.refusal(timezone.now()))
+    """For one client what `ages.refused` says for all: a secret that ends, or has ended, is not looked at."""
+    theirs = policy_of(client.company or client.owner)
+    if theirs.no_keys and not client.is_companys:
+        return True
+    made = client.current_secret_created
+    end = made and theirs.end_of(made)
+    return bool(end and end <= timezone.now())
