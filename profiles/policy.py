@@ -110,14 +110,16 @@ def network(text: str) -> str:
     """A network or an address in the one form of it: `10.1.2.3/8` is `10.0.0.0/8`, `::ffff:10.0.0.0/104` too."""
     try:
         # A zone, behind `%`, means something on one machine only.
-        found = ipaddress.ip_network("" if "%" in text else text, strict=False)
+        found = ipaddress.ip_interface("" if "%" in text else text)
     except ValueError:
         raise ValueError(text) from None
     # Addresses of clients in that form are made plain ones, too (see `http.proxies`).
-    mapped = found.network_address.ipv4_mapped if isinstance(found, ipaddress.IPv6Network) else None
-    if mapped and found.prefixlen >= 96:
-        found = ipaddress.ip_network((mapped, found.prefixlen - 96))
-    return str(found)
+    mapped = found.ip.ipv4_mapped if isinstance(found, ipaddress.IPv6Interface) else None
+    if mapped is None:
+        return str(found.network)
+    if found.network.prefixlen < 96:
+        raise ValueError(text)  # more than all of IPv4, of which it would let nothing in
+    return str(ipaddress.ip_network((mapped, found.network.prefixlen - 96), strict=False))
 
 
 @lru_cache(maxsize=1024)

@@ -59,7 +59,8 @@ def pair(request: pytest.FixtureRequest) -> KeyPair:
         ("2001:DB8:0::1/32", "2001:db8::/32"),
         ("::1", "::1/128"),
         ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
-        ("::ffff:0:0/95", "::fffe:0:0/95"),
+        ("::ffff:10.1.2.3/104", "10.0.0.0/8"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
         ("0.0.0.0/0", "0.0.0.0/0"),
     ],
 )
@@ -68,7 +69,7 @@ def test_a_network_has_one_form(typed, network):
 
 
 @pytest.mark.parametrize(
-    "typed", ["", "10", "10.0.0.0/33", "10.0.0", "010.0.0.1", "fe80::1%eth0", "example.com", "::/-1"]
+    "typed", ["", "10", "10.0.0.0/33", "10.0.0", "010.0.0.1", "fe80::1%eth0", "example.com", "::/-1", "::ffff:0:0/95"]
 )
 def test_what_is_no_network_is_refused(typed):
     with pytest.raises(ValueError, match=f"^{typed}$"):

@@ -170,6 +170,12 @@ def test_an_administrator_lays_it_down_with_an_event(superuser, company):
     ]
 
 
+def test_the_form_says_what_networks_do_not_do(superuser, company):
+    page = words(superuser.get(address(company)))
+    assert "IPv4 and IPv6 each need their own lines." in page
+    assert "A resource server that introspects a token does not know from where it was used." in page
+
+
 def test_a_new_company_may_have_one_too(superuser):
     superuser.post("/admin/profiles/company/add/", {"name": "New Ltd", "days": "30"})
     assert Company.objects.get().policy == str(Policy(days=30))

@@ -52,8 +52,9 @@ class PolicyForm(FreeTextModelForm):
         max_length=5000,
         widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
         help_text=gettext_lazy(
-            "From which access tokens may be asked for and used: IPv4 and IPv6, such as 203.0.113.0/24 or "
-            "2001:db8::/32, one a line. It counts for the API alone: nobody is shut out of these pages. Empty: all."
+            "From which access tokens may be asked for and used, one a line, such as 203.0.113.0/24 or 2001:db8::/32. "
+            "IPv4 and IPv6 each need their own lines. A resource server that introspects a token does not know from "
+            "where it was used. It counts for the API alone: nobody is shut out of these pages. Empty: all."
         ),
     )
     # What was told of the policy that is in the form: the numbers, and the policy.
