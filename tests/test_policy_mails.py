@@ -7,14 +7,17 @@ from io import StringIO
 
 import pytest
 from django.core.management import call_command
+from django.utils import timezone
 
 from profiles.clients import ages
 from profiles.models import ClientSecret, KeyEvent, OAuthApplication, User
 from profiles.origin import Origin
 
+from .admin_site import browser_of
 from .conftest import KeyPair
 from .policies import lay_down, make_older
 from .test_notices import parts
+from .test_policy_pages import save
 
 pytestmark = pytest.mark.django_db
 
@@ -88,6 +91,30 @@ def test_another_age_has_other_times(company, key, maintained):
     assert [maintained(key, day=day) for day in (89, 149, 150, 151, 179)] == [0, 0, 1, 0, 1]
     lay_down(company, days=210)
     assert [maintained(key, day=day) for day in (179, 180)] == [0, 1]
+
+
+def test_a_lower_age_is_told_anew_whatever_was_told_of_the_higher_one(
+    company, admin_user, user, key, api_client, manager, maintained, mailoutbox
+):
+    superuser = browser_of(admin_user)
+    lay_down(company, days=90)
+    make_older(api_client.key, days=60)
+    assert [maintained(key, day=60), maintained(key, day=60)] == [2, 0]
+    save(superuser, company, networks="203.0.113.0/24", days="90")
+    assert maintained(key, day=60) == 0
+    save(superuser, company, days="65")
+    mailoutbox.clear()
+    assert [maintained(key, day=60), maintained(key, day=60)] == [2, 0]
+    assert {address for mail in mailoutbox for address in mail.to} == {user.email, manager.email}
+
+
+def test_what_was_found_before_the_policy_changed_is_not_told(company, key):
+    lay_down(company, days=90)
+    make_older(key.key, days=89)
+    [due] = ages._due(timezone.now())
+    lay_down(company, days=180)
+    assert not ages._tell(due, Origin(None, KeyEvent.Via.COMMAND))
+    assert ClientSecret.objects.get().warned is None
 
 
 @pytest.mark.parametrize(("days", "day", "told"), [(30, 0, 0), (30, 22, 0), (30, 23, 1), (7, 6, 1), (1, 0.9, 0)])

@@ -23,6 +23,7 @@ from django.utils.translation import pgettext_lazy
 
 from .. import policy, reach, rights
 from ..account import changes, sessions
+from ..clients import ages
 from ..http.requests import origin_of
 from ..models import AccessProfile, Company, KeyEvent, OAuthApplication, User
 from ..text import spelling
@@ -144,10 +145,12 @@ class CompanyAdmin(WithUsers):
         return in_words(policy.read(obj.policy))
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001
-        # Whether it widens the policy was decided by the one that was there when the form was looked at.
+        # What the form has just been checked against may have been changed since, and is then checked anew.
         if change and Company.objects.select_for_update().get(pk=obj.pk).policy != form.policy_before:
             raise IntegrityError("The policy was changed at this moment.")
         super().save_model(request, obj, form, change)
+        if change and policy.read(obj.policy).age != policy.read(form.policy_before).age:
+            ages.warn_anew(obj)
         if not obj.is_active:
             sessions.end_of_company(obj)
 

@@ -31,7 +31,7 @@ def warn(origin: Origin) -> Iterator[int]:
     """Tell the people of each secret that it will soon be too old for their company. Yields 1 for each.
 
     Each time of `DAYS_BEFORE` once, also if this runs at once in several processes, and only the last of those that
-    have passed. With another maximum age there are other times, of which those to come are told.
+    have passed. With another maximum age there are other times, and what was told before counts no more (`warn_anew`).
     """
     for due in _due(timezone.now()):
         if _tell(due, origin):
@@ -43,10 +43,18 @@ def to_warn() -> Iterator[int]:
     return (1 for _ in _due(timezone.now()))
 
 
+def warn_anew(company: Company) -> None:
+    """Another maximum age was laid down, in this transaction: what people were told of the former one is wrong now."""
+    told = ClientSecret.objects.filter(application__in=reach.clients_of(company.pk), warned__isnull=False)
+    told.update(warned=None)
+
+
 class Due(NamedTuple):
     """A secret whose people are to be told."""
 
     secret: ClientSecret
+    company: Company
+    """As it was when the secret was found."""
     time: datetime
     """Which of the times to tell it has come."""
     end: datetime
@@ -107,10 +115,10 @@ def _due(now: datetime) -> Iterator[Due]:
         of_clients = ClientSecret.objects.filter(application__company=company)
         of_keys = ClientSecret.objects.filter(application__user__company=company, application__user__is_active=True)
         for secrets in (of_clients,) if theirs.no_keys else (of_clients, of_keys):
-            yield from _due_of(secrets, theirs.age, now)
+            yield from _due_of(secrets, company, theirs.age, now)
 
 
-def _due_of(secrets: QuerySet[ClientSecret], age: timedelta, now: datetime) -> Iterator[Due]:
+def _due_of(secrets: QuerySet[ClientSecret], company: Company, age: timedelta, now: datetime) -> Iterator[Due]:
     times = [age - timedelta(days=days) for days in DAYS_BEFORE if timedelta(days=days) < age]
     is_due = Q(pk__in=[])
     for after in times:
@@ -122,14 +130,19 @@ def _due_of(secrets: QuerySet[ClientSecret], age: timedelta, now: datetime) -> I
         last = found[-1].pk
         for secret in found:
             come = [secret.created + after for after in times if secret.created + after <= now]
-            yield Due(secret, max(come), secret.created + age)
+            yield Due(secret, company, max(come), secret.created + age)
 
 
 @transaction.atomic
 def _tell(due: Due, origin: Origin) -> bool:
-    """Tell it, unless somebody else has, or the secret was replaced meanwhile; whether it was told."""
+    """Tell it, unless somebody else has, or the secret was replaced meanwhile; whether it was told.
+
+    Nor if the policy was changed since the secret was found, which can be long ago: the next run knows what is so then.
+    """
     client = due.secret.application
-    if client is None or not changes.lock(changes.owner_of(client)):
+    if client is None or not (changes.lock(due.company) and changes.lock(changes.owner_of(client))):
+        return False
+    if not Company.objects.filter(pk=due.company.pk, policy=due.company.policy).exists():
         return False
     not_yet = Q(warned=None) | Q(warned__lt=due.time)
     if not ClientSecret.objects.filter(not_yet, pk=due.secret.pk, ends=None).update(warned=due.time):
