@@ -6,6 +6,7 @@ import csv
 from datetime import timedelta
 from io import StringIO
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.core.management import call_command
@@ -14,8 +15,8 @@ from django.utils import timezone
 
 from profiles.admin import health as on_index
 from profiles.admin.key_export import COLUMNS
+from profiles.clients import ages, health, lifecycle
 from profiles.clients import company as company_clients
-from profiles.clients import health, lifecycle
 from profiles.clients.health import Risk
 from profiles.models import AccessToken, ClientSecret, Finding, KeyEvent, OAuthApplication, OldSecret, User
 from profiles.origin import Origin
@@ -191,6 +192,26 @@ def test_what_would_be_refused_is_no_risk(user, key, api_client, manager):
     lay_down(manager.company)
     type(manager.company).objects.update(is_active=False)
     assert risks(key) == risks(api_client) == []
+
+
+def test_what_finds_the_refused_does_not_grow_with_the_companies(company, other_manager):
+    def parameters() -> int:
+        return len(OAuthApplication.objects.filter(ages.refused()).query.sql_with_params()[1])
+
+    lay_down(company, no_keys=True, days=30)
+    of_one = parameters()
+    lay_down(other_manager.company, no_keys=True, days=30)
+    assert parameters() == of_one
+
+
+def test_to_tell_of_many_finds_the_refused_once(key, api_client, manager, monkeypatch):
+    for pair in (key, api_client):
+        was_made(pair, days_ago=91)
+    list(health.look())
+    refused = Mock(wraps=ages.refused)
+    monkeypatch.setattr(ages, "refused", refused)
+    assert sum(health.tell(origin=by(None))) == 2
+    assert refused.call_count == 1
 
 
 # --- For administrators ---------------------------------------------------------------------------------------------

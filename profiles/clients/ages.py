@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import transaction
 from django.db.models import Count, F, Q
@@ -92,19 +92,25 @@ def refused_by(after: Policy, before: Policy, company: Company) -> Refused:
 def refused() -> Q:
     """The clients that a policy refuses at this moment, wherever they are used from: a condition on clients."""
     now = timezone.now()
-    without_keys: list[int] = []
-    by_age: dict[timedelta, list[int]] = {}
-    for pk, stored in Company.objects.exclude(policy="").values_list("pk", "policy"):
+    without_keys: list[str] = []
+    by_age: dict[timedelta, list[str]] = {}
+    # There may be many companies with a policy; of different ones there are few.
+    for stored in Company.objects.exclude(policy="").order_by().values_list("policy", flat=True).distinct():
         theirs = policy.read(stored)
         if theirs.no_keys:
-            without_keys.append(pk)
+            without_keys.append(stored)
         if theirs.age:
-            by_age.setdefault(theirs.age, []).append(pk)
-    found = Q(user__company__in=without_keys)
-    for age, companies in by_age.items():
+            by_age.setdefault(theirs.age, []).append(stored)
+    found = Q(user__company__in=_companies_with(without_keys))
+    for age, policies in by_age.items():
+        companies = _companies_with(policies)
         too_old = ClientSecret.objects.filter(ends=None, created__lte=now - age).order_by().values("application")
         found |= (Q(company__in=companies) | Q(user__company__in=companies)) & Q(pk__in=too_old)
     return found
+
+
+def _companies_with(policies: list[str]) -> QuerySet[Company, Any]:
+    return Company.objects.filter(policy__in=policies).order_by().values("pk")
 
 
 def _due(now: datetime) -> Iterator[Due]:
