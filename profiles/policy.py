@@ -8,12 +8,15 @@ they were. It concerns the API alone: whatever it says, people get to the pages 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple, Self
 
 import msgspec
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext, pgettext
 
 # Why something is refused: for the log and the metrics.
 NO_KEYS, TOO_OLD, ELSEWHERE = "policy_no_keys", "policy_secret_too_old", "policy_network"
@@ -65,6 +68,34 @@ NONE = Policy()
 def read(stored: str) -> Policy:
     """A policy as its company's row has it. What a later version has written beside is not looked at."""
     return msgspec.json.decode(stored, type=Policy) if stored else NONE
+
+
+def in_words(it: Policy) -> str:
+    """A policy for people."""
+    said = []
+    if it.no_keys:
+        said.append(_("no personal API access keys"))
+    if it.days:
+        said.append(ngettext("secret keys of at most %d day", "secret keys of at most %d days", it.days) % it.days)
+    if it.networks:
+        said.append(_("networks: %s") % " ".join(it.networks))
+    return "; ".join(said) or pgettext("policy", "None")
+
+
+# As an event has them, from what to what.
+_stored = re.compile(r'(?:(?<=policy: )|(?<= → ))\{"[^{}]+\}')
+
+
+def with_words(text: str) -> str:
+    """A text in which policies stand as they are stored, with their words in place of them."""
+    return _stored.sub(lambda found: _words_of(found[0]), text)
+
+
+def _words_of(stored: str) -> str:
+    try:
+        return in_words(read(stored))
+    except msgspec.MsgspecError:  # it is something else, such as a part of a name
+        return stored
 
 
 class Terms(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -174,6 +175,16 @@ def test_the_form_says_what_networks_do_not_do(superuser, company):
     page = words(superuser.get(address(company)))
     assert "IPv4 and IPv6 each need their own lines." in page
     assert "A resource server that introspects a token does not know from where it was used." in page
+
+
+def test_the_event_says_it_in_words(superuser, company):
+    company.name = 'Fleet {"no_keys":0} {}'
+    company.save()
+    save(superuser, company, days="90", networks="203.0.113.0/24")
+    event = AccountEvent.objects.get(action="company_edited")
+    said = 'Fleet {"no_keys":0} {}: policy: - → secret keys of at most 90 days; networks: 203.0.113.0/24'
+    for page in ("", f"{event.pk}/change/"):
+        assert said in unescape(words(superuser.get(f"/admin/profiles/accountevent/{page}")))
 
 
 def test_a_new_company_may_have_one_too(superuser):

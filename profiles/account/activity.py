@@ -17,6 +17,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils.text import capfirst
 
+from .. import policy
 from ..events.record import record_event
 from ..http.requests import UserRequest
 from ..mail import notices
@@ -27,6 +28,11 @@ from ..pages.base import page
 PAGE = 50
 # What users say about themselves: changes of these are one kind of event, which names the fields.
 DETAILS = ("job_title", "phone_number", "country", "language", "time_zone", "marketing", "mail_new_address")
+OF_COMPANIES = {
+    AccountEvent.Action.COMPANY_CREATED,
+    AccountEvent.Action.COMPANY_EDITED,
+    AccountEvent.Action.COMPANY_DELETED,
+}
 _name_of_detail = re.compile(rf"(?:(?<=^)|(?<=; ))({'|'.join(DETAILS)})(?=[:;]|$)")
 
 
@@ -59,7 +65,9 @@ def record_about(action: AccountEvent.Action, *, uid: str, origin: Origin, detai
 
 
 def readable(action: str, detail: str) -> str:
-    """The detail of an event, with names of fields in the language of the page."""
+    """The detail of an event, with names of fields and policies of companies in the language of the page."""
+    if action in OF_COMPANIES:
+        return policy.with_words(detail)
     if action != AccountEvent.Action.DETAILS_CHANGED:
         return detail
     return _name_of_detail.sub(lambda found: _label(found[1]), detail)

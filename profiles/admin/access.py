@@ -28,7 +28,7 @@ from ..http.requests import origin_of
 from ..models import AccessProfile, Company, KeyEvent, OAuthApplication, User
 from ..text import spelling
 from .base import FreeTextModelForm, InUse, ListAdmin, RowsField, YesNoFilter, actor_of
-from .policy_form import PolicyForm, in_words
+from .policy_form import PolicyForm
 
 
 def number_of(rows: QuerySet[Any], field: str) -> Coalesce:
@@ -142,7 +142,7 @@ class CompanyAdmin(WithUsers):
 
     @admin.display(description=_("policy"))
     def policy_in_words(self, obj: Company) -> str:
-        return in_words(policy.read(obj.policy))
+        return policy.in_words(policy.read(obj.policy))
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001
         # What the form has just been checked against may have been changed since, and is then checked anew.

@@ -113,7 +113,7 @@ class AccountEventAdmin(EventAdmin):
     fields = (
         "exact_time",
         "action",
-        "detail",
+        "detail_in_words",
         "owner",
         "owner_uid",
         "actor",
@@ -125,7 +125,11 @@ class AccountEventAdmin(EventAdmin):
 
     @admin.display(description=_("what"))
     def what_was_done(self, obj: AccountEvent) -> SafeString:
-        return two_lines(obj.get_action_display(), activity.readable(obj.action, obj.detail))
+        return two_lines(obj.get_action_display(), self.detail_in_words(obj))
+
+    @admin.display(description=_("detail"))
+    def detail_in_words(self, obj: AccountEvent) -> str:
+        return activity.readable(obj.action, obj.detail)
 
 
 @admin.register(KeyEvent)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext, pgettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from .. import policy, reach
 from ..clients import ages
@@ -122,15 +122,3 @@ class PolicyForm(FreeTextModelForm):
             _("This policy refuses at once: %(said)s. Nothing was saved yet. Save again if that is meant."),
             params={"said": said},
         )
-
-
-def in_words(it: Policy) -> str:
-    """A policy for people."""
-    said = []
-    if it.no_keys:
-        said.append(_("no personal API access keys"))
-    if it.days:
-        said.append(ngettext("secret keys of at most %d day", "secret keys of at most %d days", it.days) % it.days)
-    if it.networks:
-        said.append(_("networks: %s") % " ".join(it.networks))
-    return "; ".join(said) or pgettext("policy", "None")
