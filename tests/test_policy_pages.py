@@ -144,10 +144,19 @@ def address(company: Company) -> str:
 
 
 def save(client: Client, company: Company, **said: Any) -> Any:
-    """The answer to the form of this company with this policy, which takes effect at the first or the second time."""
-    answer = client.post(address(company), {"name": company.name, "is_active": "on", **said})
+    """The answer to the form of this company with this policy, which takes effect at the first or the second time.
+
+    The form was opened when the policy was as `company` has it.
+    """
+    answer = client.post(address(company), {"name": company.name, "is_active": "on", "before": company.policy} | said)
     company.refresh_from_db()
     return answer
+
+
+def form_of(answer: Any) -> dict[str, str]:
+    """What a browser sends with the next Save of what nobody typed."""
+    form = answer.context["adminform"].form
+    return {name: form[name].value() or "" for name in ("before", "seen")}
 
 
 @pytest.fixture
@@ -219,7 +228,7 @@ def test_whom_it_refuses_is_told_before_it_is_saved(superuser, company, key, api
         "1 client that was last used from elsewhere. Nothing was saved yet." in words(first)
     )
     assert company.policy == ""
-    seen = first.context["adminform"].form.data["seen"]
+    seen = form_of(first)["seen"]
     assert "Nothing was saved yet" in words(save(superuser, company, **{**said, "days": "80", "seen": seen}))
     assert save(superuser, company, **said, seen=seen).status_code == 302
     assert company.policy
@@ -245,7 +254,12 @@ def test_who_lacks_a_right_may_narrow_it_and_not_widen_it(company, key, of_compa
     staff = make_staff(access_profile=profile, company=company if of_company else None)
     client = permit(staff, "view_company", "change_company")
     for said in ({"days": "90"}, {"days": "80", "networks": "10.0.0.0/8"}):
-        assert save(client, company, **said).status_code == 302
+        before = company.policy
+        first = save(client, company, **said)
+        assert "You cannot take this back: for that you lack rights. Nothing was saved yet." in words(first)
+        assert company.policy == before
+        assert save(client, company, **said, seen=form_of(first)["seen"]).status_code == 302
+        assert company.policy != before
     narrow = company.policy
     for said in ({"days": "81", "networks": "10.0.0.0/8"}, {"days": "80"}, {"networks": "10.0.0.0/8"}, {}):
         assert "You may only narrow the policy." in words(save(client, company, **said))
@@ -281,12 +295,44 @@ def test_a_credential_in_the_form_is_refused_and_not_repeated(superuser, company
     assert key.secret not in html(answer)
 
 
-def test_one_that_was_narrowed_while_the_form_was_looked_at_is_not_widened_unseen(company, key, monkeypatch):
-    """Somebody else narrows the policy after the look at the form; here, where that is undone, before the next look."""
+@pytest.mark.parametrize("said", [{}, {"days": "90"}])
+def test_who_changes_something_else_leaves_the_policy_of_somebody_else_alone(superuser, company, said):
+    """Even where the form was opened before that was laid down."""
+    lay_down(company, **({"days": 90} if said else {}))
+    opened = form_of(superuser.get(address(company)))
+    lay_down(company, no_keys=True)
+    assert save(superuser, company, require_mfa="on", **said, **opened).status_code == 302
+    assert company.require_mfa
+    assert company.policy == str(Policy(no_keys=True))
+    assert "policy" not in AccountEvent.objects.get(action="company_edited").detail
+
+
+def test_who_changes_the_policy_is_told_if_somebody_else_has_meanwhile(superuser, company):
+    opened = form_of(superuser.get(address(company)))
+    lay_down(company, no_keys=True, days=90)
+    answer = save(superuser, company, days="30", **opened)
+    said = "It is now: no personal API access keys; secret keys of at most 90 days. Nothing was saved yet."
+    assert f"Somebody else has changed the policy meanwhile. {said}" in words(answer)
+    assert company.policy == str(Policy(no_keys=True, days=90))
+    assert 'value="30"' in html(answer)  # nothing that was typed is lost
+    assert save(superuser, company, days="30", **form_of(answer)).status_code == 302
+    assert company.policy == str(Policy(days=30))
+
+
+def test_who_lays_down_the_same_as_somebody_else_is_asked_nothing(superuser, company):
+    opened = form_of(superuser.get(address(company)))
+    lay_down(company, days=30)
+    assert save(superuser, company, days="30", **opened).status_code == 302
+    assert company.policy == str(Policy(days=30))
+
+
+def test_one_that_was_narrowed_while_the_form_is_checked_is_not_widened_unseen(company, key, monkeypatch):
+    """Somebody else narrows it between the check and the write; here, where that is undone, before the next check."""
     profile = AccessProfile.objects.create(name="Little", rights=[])
     client = permit(make_staff(access_profile=profile), "view_company", "change_company")
     lay_down(company, days=90)
     narrow = str(Policy(days=30))
+    seen = form_of(save(client, company, days="80"))["seen"]
     clean, find = PolicyForm.clean, CompanyAdmin.get_object
     looks: list[PolicyForm] = []
 
@@ -303,8 +349,11 @@ def test_one_that_was_narrowed_while_the_form_was_looked_at_is_not_widened_unsee
 
     monkeypatch.setattr(PolicyForm, "clean", and_then_narrowed)
     monkeypatch.setattr(CompanyAdmin, "get_object", found)
-    assert "You may only narrow the policy." in words(save(client, company, days="90"))
+    answer = save(client, company, days="80", seen=seen)
+    assert "Somebody else has changed the policy meanwhile." in words(answer)
     assert len(looks) == 2
+    again = save(client, company, days="80", **form_of(answer))
+    assert "You may only narrow the policy." in words(again)
     assert not AccountEvent.objects.filter(action="company_edited").exists()
 
 

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 class PolicyForm(FreeTextModelForm):
     """A policy that refuses clients which are accepted now is saved when its number of them has been seen.
 
-    So the first Save of such a policy saves nothing and tells the number, and the second one saves it.
+    So the first Save of such a policy saves nothing and tells the number, and the second one saves it. The same for
+    each policy of who could not take it back, and for one that would undo what somebody else has laid down meanwhile.
     """
 
-    FIELDS: ClassVar = ("no_keys", "days", "networks", "seen")
+    FIELDS: ClassVar = ("no_keys", "days", "networks", "before", "seen")
 
     actor: User  # who fills it in
 
@@ -57,6 +58,8 @@ class PolicyForm(FreeTextModelForm):
             "where it was used. It counts for the API alone: nobody is shut out of these pages. Empty: all."
         ),
     )
+    # The policy that the form began with, as it was stored then: what differs from it was changed by this form.
+    before = forms.CharField(required=False, max_length=10_000, widget=forms.HiddenInput)
     # What was told of the policy that is in the form: the numbers, and the policy.
     seen = forms.CharField(required=False, max_length=10_000, widget=forms.HiddenInput)
 
@@ -69,6 +72,7 @@ class PolicyForm(FreeTextModelForm):
             "no_keys": before.no_keys,
             "days": before.days,
             "networks": "\n".join(before.networks),
+            "before": self.policy_before,
         }
 
     def clean_networks(self) -> tuple[str, ...]:
@@ -89,36 +93,59 @@ class PolicyForm(FreeTextModelForm):
             Policy(cleaned["no_keys"], cleaned["days"], cleaned["networks"]),
             policy.read(self.policy_before),
         )
-        if self.instance.pk and after != before:
-            if after.widens(before) and not reach.may_widen(self.actor, self.instance):
+        if after == before or str(after) == cleaned["before"]:
+            return cleaned  # It is left as it is, also where somebody else has changed it since this form was opened.
+        if self.instance.pk:
+            self._check_clash(before)
+            may_widen = reach.may_widen(self.actor, self.instance)
+            if after.widens(before) and not may_widen:
                 raise ValidationError(
                     _("This lets in keys or API Clients with rights that you lack. You may only narrow the policy.")
                 )
-            self._check_seen(after, before)
+            self._check_seen(after, before, may_widen=may_widen)
         self.instance.policy = str(after)
         return cleaned
 
-    def _check_seen(self, after: Policy, before: Policy) -> None:
-        refused = ages.refused_by(after, before, self.instance)
-        told = f"{' '.join(map(str, refused))} {after}"
-        if not any(refused) or self.cleaned_data["seen"] == told:
+    def _check_clash(self, before: Policy) -> None:
+        if self.cleaned_data["before"] == self.policy_before:
             return
-        data: Any = self.data.copy()  # type: ignore[attr-defined]  # it is a dictionary of some kind
-        data[self.add_prefix("seen")] = told
-        self.data = data
-        counted = (
-            ngettext("%d personal key", "%d personal keys", refused.keys) % refused.keys,
-            ngettext("%d client whose secret key is too old", "%d clients whose secret key is too old", refused.too_old)
-            % refused.too_old,
-            ngettext(
-                "%d client that was last used from elsewhere",
-                "%d clients that were last used from elsewhere",
-                refused.elsewhere,
-            )
-            % refused.elsewhere,
-        )
-        said = "; ".join(text for number, text in zip(refused, counted, strict=True) if number)
+        self._send_next("before", self.policy_before)
         raise ValidationError(
-            _("This policy refuses at once: %(said)s. Nothing was saved yet. Save again if that is meant."),
-            params={"said": said},
+            _(
+                "Somebody else has changed the policy meanwhile. It is now: %(policy)s. Nothing was saved yet. Save "
+                "again if it shall be as it is below instead."
+            ),
+            params={"policy": policy.in_words(before)},
         )
+
+    def _check_seen(self, after: Policy, before: Policy, *, may_widen: bool) -> None:
+        refused = ages.refused_by(after, before, self.instance)
+        told = f"{' '.join(map(str, refused))} {may_widen} {after}"
+        if (may_widen and not any(refused)) or self.cleaned_data["seen"] == told:
+            return
+        self._send_next("seen", told)
+        warnings = [] if may_widen else [_("You cannot take this back: for that you lack rights.")]
+        if any(refused):
+            warnings.insert(0, _("This policy refuses at once: %(said)s.") % {"said": _in_words(refused)})
+        raise ValidationError([*warnings, _("Nothing was saved yet. Save again if that is meant.")])
+
+    def _send_next(self, name: str, value: str) -> None:
+        """With the next Save, by a field that nobody sees."""
+        data: Any = self.data.copy()  # type: ignore[attr-defined]  # it is a dictionary of some kind
+        data[self.add_prefix(name)] = value
+        self.data = data
+
+
+def _in_words(refused: ages.Refused) -> str:
+    counted = (
+        ngettext("%d personal key", "%d personal keys", refused.keys) % refused.keys,
+        ngettext("%d client whose secret key is too old", "%d clients whose secret key is too old", refused.too_old)
+        % refused.too_old,
+        ngettext(
+            "%d client that was last used from elsewhere",
+            "%d clients that were last used from elsewhere",
+            refused.elsewhere,
+        )
+        % refused.elsewhere,
+    )
+    return "; ".join(text for number, text in zip(refused, counted, strict=True) if number)
