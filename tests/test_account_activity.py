@@ -90,6 +90,21 @@ def test_nobody_elses(signed_in, client, other_user, key):
     assert Client().get(ACTIVITY).headers["Location"] == f"/accounts/login/?next={ACTIVITY}"
 
 
+def test_what_another_version_has_written_is_no_500(signed_in, user):
+    """Beside it during an upgrade, or before a way back."""
+    KeyEvent.objects.create(action="of_later", via="of_later", owner=user, owner_uid=user.uid, client_id="0" * 32)
+    for page in (ACTIVITY, PROFILE):
+        assert "of_later" in words(signed_in.get(page))
+
+
+def test_of_what_came_with_time_alone_nobody_is_named(signed_in, user, key):
+    KeyEvent.objects.create(action="unused", via="command", owner=user, owner_uid=user.uid, client_id=key.client_id)
+    for page in (ACTIVITY, PROFILE):
+        said = words(signed_in.get(page))
+        assert "Not used for 90 days" in said
+        assert "By the command line" not in said
+
+
 def test_three_queries_make_the_list(signed_in, key, django_assert_num_queries):
     # 1 the session, 2 its user, 3 the events
     with django_assert_num_queries(3):

@@ -9,6 +9,7 @@ import re
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.contrib.admin.utils import label_for_field
 from django.db import transaction
@@ -21,7 +22,7 @@ from .. import policy
 from ..events.record import record_event
 from ..http.requests import UserRequest
 from ..mail import notices
-from ..models import AccountEvent, KeyEvent, User
+from ..models import BY_TIME, AccountEvent, KeyEvent, User
 from ..origin import Origin
 from ..pages.base import page
 
@@ -84,6 +85,7 @@ class Entry:
     time: datetime
     what: str
     via: str
+    """"" of what nobody did."""
     address: str | None
     user_agent: str
     note: str
@@ -101,9 +103,20 @@ def entries(owner: User, *, number: int) -> tuple[list[Entry], bool]:
     )
     first = (number - 1) * PAGE
     rows = list(both.order_by("-time", "source", "-id")[first : first + PAGE + 1])
-    actions = {"account": AccountEvent.Action, "key": KeyEvent.Action}
+    # A server of the version after this one, beside it or before a way back, writes actions that are not known here.
+    words: dict[str, dict[str, Any]] = {
+        "account": dict(AccountEvent.Action.choices),
+        "key": dict(KeyEvent.Action.choices),
+    }
     found = [
-        Entry(time, str(actions[source](action).label), via, address, user_agent, readable(action, note))
+        Entry(
+            time,
+            str(words[source].get(action, action)),
+            "" if action in BY_TIME else via,
+            address,
+            user_agent,
+            readable(action, note),
+        )
         for time, _id, source, action, via, address, user_agent, note in rows[:PAGE]
     ]
     return found, len(rows) > PAGE

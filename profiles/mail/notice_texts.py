@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils import translation
 from django.utils.translation import gettext_lazy as _
 
-from ..models import AccountEvent, Event, KeyEvent, OldSecret, UnsentNotice
+from ..models import BY_TIME, AccountEvent, Event, KeyEvent, OldSecret, UnsentNotice
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -58,8 +58,6 @@ LEAKS = {KeyEvent.Action.LEAKED, KeyEvent.Action.OLD_SECRET_LEAKED, KeyEvent.Act
 
 # Ways that no user goes: what came by them tells where from, and not who.
 _BY_NO_USER = {Event.Via.OAUTH, Event.Via.REPORT}
-# What nobody does: it is the time that passes.
-_BY_TIME = {KeyEvent.Action.SECRET_TOO_OLD, KeyEvent.Action.UNUSED}
 _BY: dict[str, _StrPromise] = {
     Event.Via.PAGE: _("you, on the page My Profile"),
     Event.Via.CLIENTS: _("you, on the page API Clients"),
@@ -462,7 +460,7 @@ def _page_of_client(event: KeyEvent) -> str:
 
 def _by_whom(event: KeyEvent | AccountEvent, reader: UnsentNotice) -> list[Fact]:
     """Who did it, unless nobody did; and from where, unless it was an administrator."""
-    if event.action in _BY_TIME:
+    if event.action in BY_TIME:
         return []
     by_colleague = event.via == Event.Via.CLIENTS and not reader.is_actor
     if not reader.is_actor and not by_colleague and event.via not in _BY_NO_USER:

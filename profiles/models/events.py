@@ -132,6 +132,9 @@ class KeyEvent(Event):
         return _name_of_field.sub(lambda found: gettext(found[0]), self.detail)
 
 
+# What nobody does: it is the time that passes.
+BY_TIME = {KeyEvent.Action.SECRET_TOO_OLD, KeyEvent.Action.UNUSED}
+
 # As `clients.company` writes it.
 _name_of_field = re.compile("(?:(?<=^)|(?<=; ))(?:name|access profile|note|mail about new addresses)(?=[:;]|$)")
 

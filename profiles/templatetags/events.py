@@ -5,7 +5,7 @@ from __future__ import annotations
 from django import template
 from django.utils.translation import gettext as _
 
-from ..models import Event, KeyEvent, User
+from ..models import BY_TIME, Event, KeyEvent, User
 
 register = template.Library()
 
@@ -25,7 +25,7 @@ def _by_whom(event: KeyEvent, viewer: User) -> list[str]:
     """The address and the client program are told of what the viewer did, and of what no user of the site did."""
     where = [_("from %(address)s") % {"address": event.address}] if event.address else []
     agent = [event.user_agent] if event.user_agent else []
-    if event.action in {Action.SECRET_TOO_OLD, Action.UNUSED}:
+    if event.action in BY_TIME:
         return []
     if event.action == Action.NEW_ADDRESS:
         return [_("From %(address)s") % {"address": event.address}, *agent]
