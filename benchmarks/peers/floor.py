@@ -59,7 +59,7 @@ def token(environ: dict[str, Any]) -> tuple[str, Any]:
     environ["wsgi.input"].read()
     client_id, _, secret = base64.b64decode(environ["HTTP_AUTHORIZATION"][len("Basic ") :]).decode().partition(":")
     new = secrets.token_urlsafe(32)
-    given = {"token": digest(new), "client_id": client_id, "secret": digest(secret), "scope": "inherit"}
+    given = {"token": digest(new), "client_id": client_id, "secret": digest(secret), "scope": "inherit", "policy": ""}
     if first_row("issue", **given, now=moment(), expires=moment(timedelta(hours=1))) is None:
         return UNAUTHORIZED
     return "200 OK", {"access_token": new, "token_type": "Bearer", "expires_in": 3600, "scope": "inherit"}
