@@ -212,7 +212,7 @@ def listening() -> Listener:
             if not said:
                 logger.warning("waiting for %s:%s: %r", settings.METRICS_HOST, settings.METRICS_PORT, error)
             said = True
-            time.sleep(RETRY)
+            time.sleep(RETRY)  # nothing tells when a port becomes free
 
 
 def _listener() -> Listener:

@@ -198,6 +198,31 @@ def test_a_wrong_option_is_exit_code_2_and_no_traceback():
     assert "Traceback" not in done.stderr
 
 
+Action = KeyEvent.Action
+# All others end a secret: without the runbook, each of these secrets would live again after a restore.
+ENDS_NO_SECRET = {
+    Action.CREATED,
+    Action.PASSWORD_REFUSED,
+    Action.TOKEN_LEAKED,  # a restore ends all tokens
+    Action.NEW_ADDRESS,
+    Action.UNUSED,
+    Action.SECRET_TOO_OLD,
+    Action.EDITED,
+    Action.DISABLED,
+    Action.ENABLED,
+    Action.INTROSPECTION_GIVEN,
+    Action.INTROSPECTION_TAKEN,
+}
+
+
+def test_the_commands_of_the_runbook_find_whatever_ended_a_secret():
+    runbook = (ROOT / "docs/operations.md").read_text()
+    [from_events] = re.findall(r"event\['action'\] in \((.*?)\)", runbook)
+    found = [set(re.findall(r"\w+", from_events))]
+    found += [set(names.split("|")) for names in re.findall(r"key \((deleted\|.*?)\)", runbook)]
+    assert found == [set(Action) - ENDS_NO_SECRET] * 3
+
+
 def test_the_commands_of_the_runbook_read_that_file(events, other_user, tmp_path):
     """From the export before a restore to the keys that are revoked after it, by the lines of docs/operations.md."""
     runbook = (ROOT / "docs/operations.md").read_text()
