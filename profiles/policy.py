@@ -167,4 +167,5 @@ def _is_within(address: str, texts: tuple[str, ...]) -> bool:
 def _is_part(text: str, texts: tuple[str, ...]) -> bool:
     """Whether a network lies in one of these."""
     [part] = _parsed((text,))
+    # The type checker does not see that both are of one version by then.
     return any(part.version == each.version and part.subnet_of(each) for each in _parsed(texts))  # type: ignore[arg-type]

@@ -59,7 +59,7 @@ class WithUsers(InUse, ListAdmin):
     def found_by(self, word: str) -> Q:
         return Q(name_folded__contains=spelling.folded(word)) | Q(uid=word.lower())
 
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's own
         before = type(obj).objects.select_for_update().get(pk=obj.pk) if change else None
         super().save_model(request, obj, form, change)
         type(self).record(before=before, after=obj, origin=origin_of(request, via=KeyEvent.Via.ADMIN))
@@ -133,7 +133,7 @@ class CompanyAdmin(WithUsers):
         self,
         request: HttpRequest,
         obj: Model | None = None,
-        change: bool = False,  # noqa: FBT001, FBT002
+        change: bool = False,  # noqa: FBT001, FBT002 - Django's own
         **kwargs: Any,
     ) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
@@ -144,7 +144,7 @@ class CompanyAdmin(WithUsers):
     def policy_in_words(self, obj: Company) -> str:
         return policy.in_words(policy.read(obj.policy))
 
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's own
         # What the form has just been checked against may have been changed since, and is then checked anew.
         if change and Company.objects.select_for_update().get(pk=obj.pk).policy != form.policy_before:
             raise IntegrityError("The policy was changed at this moment.")
@@ -207,7 +207,7 @@ class AccessProfileAdmin(WithUsers):
         self,
         request: HttpRequest,
         obj: Model | None = None,
-        change: bool = False,  # noqa: FBT001, FBT002
+        change: bool = False,  # noqa: FBT001, FBT002 - Django's own
         **kwargs: Any,
     ) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
@@ -267,7 +267,7 @@ class StaffGroupAdmin(ListAdmin, GroupAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return request.user.is_superuser
 
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:  # noqa: FBT001
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:  # noqa: FBT001 - Django's own
         # The new name is saved already; only the form knows the old one.
         _name, powers = changes.group_state(form.instance)
         before = (form.initial["name"], powers) if change else None
